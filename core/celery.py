@@ -1,0 +1,20 @@
+"""The Celery application. Importing it starts nothing; a worker or beat starts the embedded servers it needs."""
+
+import os
+from typing import Any
+
+from celery import Celery, signals
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "core.settings")
+
+app = Celery("core")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@signals.celeryd_init.connect
+@signals.beat_init.connect
+def start_embedded_servers(**_: Any) -> None:
+    from core import embedded
+
+    embedded.start_configured()

@@ -1,0 +1,205 @@
+"""Settings, read from the environment and from ``.env``; ``.env.example`` lists every variable.
+
+Importing this module starts nothing: the addresses of the embedded servers are known before they run.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from core.embedded import LOCAL, PostgreSQL, Valkey
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+INSECURE_SECRET_KEY = "insecure-key-for-development-only"  # noqa: S105
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+PRODUCTION = env.bool("PRODUCTION", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET_KEY)
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "pgtrigger",
+    "ledger",
+    *(["payroll"] if (BASE_DIR / "payroll" / "apps.py").exists() else []),
+    "core",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "core.urls"
+WSGI_APPLICATION = "core.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.str("TIME_ZONE", default="Europe/Berlin")
+USE_TZ = True
+
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True  # the admin's own files, without a collectstatic step
+
+# Served over HTTPS: secure cookies, redirects and HSTS.
+HTTPS = env.bool("HTTPS", default=PRODUCTION)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+if env.bool("BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# --- Servers: real ones where a URL is given, embedded ones otherwise ---
+
+DATABASE_URL = env.str("DATABASE_URL", default="")
+BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+EMBEDDED_SERVERS = [
+    server.name for server, url in ((PostgreSQL, DATABASE_URL), (Valkey, BROKER_URL)) if not url
+]
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        **env.db_url_config(DATABASE_URL or PostgreSQL().url),
+    }
+}
+if env.bool("DATABASE_POOL", default=False):
+    DATABASES["default"]["CONN_MAX_AGE"] = 0  # Django refuses a pool of persistent connections
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = True
+
+# On Redis the cache has a database of its own, the one after the broker's: clearing a Redis cache flushes all of it.
+CACHE_URL = env.str("CACHE_URL", default="")
+if not CACHE_URL:
+    if not BROKER_URL:
+        CACHE_URL = Valkey().cache_url(1)
+    elif BROKER_URL.startswith(("redis://", "rediss://")):
+        server, _, number = BROKER_URL.partition("?")[0].rpartition("/")
+        CACHE_URL = f"{server}/{int(number) + 1}" if number.isdigit() else f"{BROKER_URL.rstrip('/')}/1"
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}
+    if CACHE_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
+
+# --- Celery ---
+
+CELERY_BROKER_URL = BROKER_URL or Valkey().url(0)
+# Results go where the messages are. RabbitMQ has no store that a chord could count in: there, rpc:// serves single
+# results and chains without a further server, and chords want CELERY_RESULT_BACKEND set to a Redis.
+CELERY_RESULT_BACKEND = env.str(
+    "CELERY_RESULT_BACKEND",
+    default=CELERY_BROKER_URL if CELERY_BROKER_URL.startswith("redis") else "rpc://",
+)
+CELERY_RESULT_EXPIRES = 86_400
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A message is acknowledged when its work is done; a worker that dies gives it back.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Redis delivers again what was not acknowledged for this long, so no task may run longer.
+CELERY_VISIBILITY_TIMEOUT = env.int("CELERY_VISIBILITY_TIMEOUT", default=3600)
+CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", default=1800)
+CELERY_TASK_SOFT_TIME_LIMIT = env.int(
+    "CELERY_TASK_SOFT_TIME_LIMIT", default=max(1, CELERY_TASK_TIME_LIMIT - 60)
+)
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT} if CELERY_BROKER_URL.startswith("redis") else {}
+)
+# Without this Django's Celery fix-up connects anew for every task, which costs more than the task's own protection.
+CELERY_DB_REUSE_MAX = 1000
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # LOGGING below holds for workers too
+CELERY_BEAT_SCHEDULE_FILENAME = env.str(
+    "CELERY_BEAT_SCHEDULE_FILENAME", default=str(LOCAL / "beat-schedule")
+)
+CELERY_BEAT_SCHEDULE = {
+    "retire and purge executions": {"task": "ledger.tasks.sweep", "schedule": 300},
+    "find executions whose worker died": {"task": "ledger.tasks.recover", "schedule": 60},
+}
+
+# --- Logging: one line an event; as JSON every field of it is there, the ledger's included ---
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", default="json" if PRODUCTION else "text")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "{asctime}{levelname}{name}{message}",
+            "style": "{",
+        },
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}
+
+
+def _refuse_unsafe_production() -> None:
+    reasons = []
+    if SECRET_KEY == INSECURE_SECRET_KEY:
+        reasons.append(
+            "SECRET_KEY is the default that everybody knows: set it to a random string, such as "
+            'python -c "import secrets; print(secrets.token_urlsafe(50))" prints'
+        )
+    if DEBUG:
+        reasons.append("DEBUG shows settings and code to visitors: unset it")
+    if PostgreSQL.name in EMBEDDED_SERVERS:
+        reasons.append("the database is the embedded one: set DATABASE_URL to a PostgreSQL server")
+    if Valkey.name in EMBEDDED_SERVERS:
+        reasons.append("the broker is the embedded one: set CELERY_BROKER_URL to a RabbitMQ or Redis server")
+    if reasons:
+        listed = "".join(f"\n  - {reason}" for reason in reasons)
+        raise ImproperlyConfigured(f"PRODUCTION is set, and this installation is not safe for it:{listed}")
+
+
+if PRODUCTION:
+    _refuse_unsafe_production()
