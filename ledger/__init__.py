@@ -1,0 +1,59 @@
+"""The idempotency ledger: Celery delivers a task at least once; here it takes effect once.
+
+    @shared_task(bind=True)
+    @idempotent_task(ttl_hours=72)
+    def process_payroll(self, employee_id, year, month): ...
+
+One row of PostgreSQL per execution (``models.TaskExecution``), unique on its key while it is live. A
+delivery *claims* the row, holds a *run lock* while the body runs, and *completes* the row in the same
+transaction as the rows that the body wrote. A dead worker's lock vanishes with its connection, and
+the next delivery takes over. A duplicate is answered with the stored result.
+
+Where things are, in the order a delivery meets them:
+
+    decorators     the three decorators          options      their options, checked at import
+    call           one call                      protection   a decorated function; finding it by name
+    delivery       the message it came in        periods      the business date pinned in it
+    keys           canonical arguments, the key  readable     the arguments, for people
+    guarantees/    the protocol, one file each   protocol     what all guarantees decide alike
+    store          the SQL, one function a verb  sql/         the functions themselves, and their races
+    execution      what a body may ask           results      stored and replayed
+    log, signals   what is told                  lookup       key, status and clearing by name
+    sweep, tasks   expiry, purge, recovery       guards       what the database itself refuses
+"""
+
+from .decorators import idempotent_daily_task, idempotent_once, idempotent_task
+from .exceptions import (
+    DuplicateExecution,
+    ExecutionHeld,
+    ExecutionInProgress,
+    ImproperTask,
+    LedgerError,
+    LedgerUnavailable,
+    LostClaim,
+    PayloadMismatch,
+    UnstorableResult,
+    UnusableArgument,
+)
+from .execution import current_execution
+from .lookup import check_idempotency_status, clear_idempotency_key, make_idempotency_key
+
+__all__ = [
+    "DuplicateExecution",
+    "ExecutionHeld",
+    "ExecutionInProgress",
+    "ImproperTask",
+    "LedgerError",
+    "LedgerUnavailable",
+    "LostClaim",
+    "PayloadMismatch",
+    "UnstorableResult",
+    "UnusableArgument",
+    "check_idempotency_status",
+    "clear_idempotency_key",
+    "current_execution",
+    "idempotent_daily_task",
+    "idempotent_once",
+    "idempotent_task",
+    "make_idempotency_key",
+]

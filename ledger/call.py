@@ -1,0 +1,45 @@
+"""One call of a decorated function, with everything the protocol needs to know of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import keys, periods
+from .delivery import Delivery, arriving
+from .execution import is_nested
+from .protection import Identity, Protected
+
+
+class Call:
+    """``period`` and the key are fixed here, once, before anything is claimed."""
+
+    __slots__ = ("args", "database", "delivery", "identity", "key", "kwargs", "period", "protected")
+
+    def __init__(
+        self, protected: Protected, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> None:
+        self.protected = protected
+        self.args = args
+        self.kwargs = kwargs
+        self.delivery: Delivery = arriving(protected, args, nested=is_nested())
+        bound = protected.takes_self(args)
+        own = args[1:] if bound else args
+        self.identity: Identity = protected.identity(own, kwargs, bound=bound)
+        self.database: str = protected.database(own, kwargs)
+        self.period: dt.date | None = None
+        if protected.options.date_based:
+            self.period = periods.pinned(self.delivery.headers) or periods.today()
+        self.key = keys.compose(self.delivery.task_name, self.identity.key_hash, self.period)
+
+    @property
+    def ttl(self) -> dt.timedelta | None:
+        return self.protected.options.ttl
+
+    def body(self) -> Any:
+        """Run the decorated function itself."""
+        return self.protected.function(*self.args, **self.kwargs)
+
+    def readable_arguments(self) -> str:
+        return self.protected.readable_arguments(self.identity)

@@ -1,0 +1,58 @@
+"""System checks: what would break the protocol silently is an error of ``manage.py check``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from .conf import DEFAULTS, unknown_settings
+
+
+@register("ledger")
+def check_settings(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """``LEDGER`` holds only names that mean something."""
+    return [
+        Error(
+            f"LEDGER has an unknown entry {name!r}.",
+            hint=f"Known are {', '.join(DEFAULTS)}.",
+            id="ledger.E001",
+        )
+        for name in unknown_settings()
+    ]
+
+
+@register(Tags.database)
+def check_isolation_level(
+    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+) -> Sequence[CheckMessage]:
+    """The protocol reads what was committed before each statement: READ COMMITTED only."""
+    errors: list[CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        if connection.vendor != "postgresql":
+            if alias == DEFAULT_DB_ALIAS:
+                errors.append(
+                    Error(
+                        f"The database {alias!r} is {connection.display_name}, not PostgreSQL.",
+                        hint="The ledger needs PostgreSQL 15 or newer.",
+                        id="ledger.E002",
+                    )
+                )
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute("show default_transaction_isolation")
+            (level,) = cursor.fetchone()
+        configured = connection.isolation_level  # psycopg's enumeration, READ COMMITTED unless set
+        if level != "read committed" or configured not in (None, 2):
+            errors.append(
+                Error(
+                    f"The database {alias!r} does not run at READ COMMITTED.",
+                    hint="Remove isolation_level from its OPTIONS, and default_transaction_isolation "
+                    "from the server's or role's settings: the ledger reads after it locks.",
+                    id="ledger.E003",
+                )
+            )
+    return errors

@@ -1,0 +1,43 @@
+"""The project's ``LEDGER`` setting: one dictionary, every entry optional.
+
+=======================  =========  ================================================================
+``RETENTION_DAYS``       400        how long a retired execution stays readable before it is purged
+``MAX_RESULT_BYTES``     1_000_000  the largest result that is stored, as JSON
+``MAX_ARGUMENT_BYTES``   100_000    arguments beyond this are hashed but not kept for people to read
+``BUSY_COUNTDOWN``       1          seconds before the first copy of a delivery that was put back
+``BUSY_COUNTDOWN_MAX``   60         the longest; keep it far below the broker's visibility timeout
+``SWEEP_BATCH``          1000       rows a sweep retires or purges in one transaction
+=======================  =========  ================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+DEFAULTS: dict[str, int] = {
+    "RETENTION_DAYS": 400,
+    "MAX_RESULT_BYTES": 1_000_000,
+    "MAX_ARGUMENT_BYTES": 100_000,
+    "BUSY_COUNTDOWN": 1,
+    "BUSY_COUNTDOWN_MAX": 60,
+    "SWEEP_BATCH": 1000,
+}
+
+
+def setting(name: str) -> int:
+    """One entry of ``LEDGER``, or its default. ``ImproperlyConfigured`` where it is no positive int."""
+    value: Any = getattr(settings, "LEDGER", {}).get(name, DEFAULTS[name])
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ImproperlyConfigured(
+            f"LEDGER[{name!r}] is {value!r}; it must be a whole number above 0 "
+            f"(the default is {DEFAULTS[name]})."
+        )
+    return value
+
+
+def unknown_settings() -> list[str]:
+    """Names in ``LEDGER`` that mean nothing, sorted."""
+    return sorted(set(getattr(settings, "LEDGER", {})) - set(DEFAULTS))

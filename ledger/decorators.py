@@ -1,0 +1,105 @@
+"""The decorators. They go directly above the function, under ``shared_task`` if there is one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from .call import Call
+from .exceptions import ImproperTask
+from .guarantees import exactly_once
+from .options import KeyOption, UsingOption, checked
+from .protection import MARK, Protected
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RUN = {"exactly_once": exactly_once.run}
+
+
+def idempotent_task(
+    ttl_hours: float | None = 24,
+    date_based: bool = False,
+    skip_on_duplicate: bool = True,
+    *,
+    guarantee: str = "exactly_once",
+    key: KeyOption = None,
+    on_in_progress: str = "retry",
+    on_ledger_error: str = "raise",
+    max_crashes: int = 3,
+    safe_to_retry: tuple[type[BaseException], ...] = (),
+    redact: tuple[str, ...] = (),
+    using: UsingOption = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Run a function once per key, and answer its duplicates from the ledger.
+
+    ``ttl_hours``: hours after completion in which a duplicate is recognised; None: for ever.
+    ``date_based``: the key also holds the business date, so that it runs once a day.
+    ``skip_on_duplicate``: False is strict mode; a duplicate raises ``DuplicateExecution``.
+    ``guarantee``: ``"exactly_once"``, for effects that are rows in the ledger's database.
+    ``key``: the arguments that identify the work (a name, several names, or a callable of the
+    arguments); by default all of them. The others must then be equal too, or ``PayloadMismatch``.
+    ``on_in_progress``: another run is alive. ``"retry"`` puts the message back for later (a direct
+    call raises); ``"raise"`` raises ``ExecutionInProgress``.
+    ``on_ledger_error``: the database cannot be reached. ``"raise"`` never runs unprotected: a message
+    is put back for later, a direct call raises ``LedgerUnavailable``. ``"run"`` runs the body
+    unprotected, and says so at level CRITICAL.
+    ``max_crashes``: so many workers in a row may die of it; then it is held for a person.
+    ``redact``: names of parameters whose values are not stored.
+    ``using``: database alias of the ledger and the effects, or a callable of the arguments.
+
+    Raises ``ImproperTask`` at import for an option that is wrong or not available.
+    """
+    if callable(ttl_hours):
+        raise ImproperTask(
+            "idempotent_task takes options: write @idempotent_task() with parentheses."
+        )
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if not hasattr(function, "__qualname__") or not hasattr(function, "__code__"):
+            raise ImproperTask(
+                f"idempotent_task decorates plain functions, not {function!r}. Put it directly above "
+                "'def', below @shared_task or @app.task."
+            )
+        options = checked(
+            function,
+            ttl_hours=ttl_hours,
+            date_based=date_based,
+            skip_on_duplicate=skip_on_duplicate,
+            guarantee=guarantee,
+            key=key,
+            on_in_progress=on_in_progress,
+            on_ledger_error=on_ledger_error,
+            max_crashes=max_crashes,
+            safe_to_retry=safe_to_retry,
+            redact=redact,
+            using=using,
+        )
+        protected = Protected(function, options)
+        run = RUN[guarantee]
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            result: R = run(Call(protected, args, kwargs))
+            return result
+
+        wrapper.__signature__ = protected.signature  # type: ignore[attr-defined]
+        setattr(wrapper, MARK, protected)
+        return wrapper
+
+    return decorate
+
+
+def idempotent_daily_task(
+    ttl_hours: float | None = 48, **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Once per business date and arguments; ``idempotent_task`` with ``date_based=True``."""
+    return idempotent_task(ttl_hours, True, **options)
+
+
+def idempotent_once(
+    ttl_hours: float | None = 24, **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Once per arguments within the TTL; ``idempotent_task`` under the name that says so."""
+    return idempotent_task(ttl_hours, False, **options)

@@ -1,0 +1,63 @@
+"""What the ledger raises. Every message names the key, what happened and what to do next."""
+
+from __future__ import annotations
+
+from django.db import OperationalError
+
+
+class LedgerError(Exception):
+    """Base class of everything the ledger raises on its own account."""
+
+
+class DuplicateExecution(LedgerError, RuntimeError):
+    """Strict mode (``skip_on_duplicate=False``): the execution was already executed.
+
+    ``key`` is the execution's key, ``result`` what the first run returned.
+    """
+
+    def __init__(self, key: str, result: object = None) -> None:
+        self.key = key
+        self.result = result
+        super().__init__(
+            f"{key} was already executed and skip_on_duplicate is False. "
+            "To let it run again, clear it with clear_idempotency_key() or "
+            "'manage.py ledger clear'."
+        )
+
+    def __reduce__(self) -> tuple[type[DuplicateExecution], tuple[str, object]]:
+        return type(self), (self.key, self.result)
+
+
+class ExecutionInProgress(LedgerError):
+    """Somebody else is running this execution at this moment."""
+
+
+class ExecutionHeld(LedgerError):
+    """The execution waits for a person's decision and does not run by itself."""
+
+
+class LostClaim(LedgerError):
+    """The claim was no longer ours when the run completed; its effects were rolled back."""
+
+
+class PayloadMismatch(LedgerError, ValueError):
+    """The same key arrived with other arguments than the execution it names."""
+
+
+class LedgerUnavailable(LedgerError, OperationalError):
+    """The ledger's database cannot be reached, or went away during the run.
+
+    It is a Django ``OperationalError`` too, so that ``autoretry_for=(OperationalError,)`` sees it.
+    """
+
+
+class UnusableArgument(LedgerError, TypeError):
+    """An argument, or the set of them, that no stable key can be made of."""
+
+
+class UnstorableResult(LedgerError, TypeError):
+    """A body returned what cannot be stored and replayed. Nothing was committed."""
+
+
+class ImproperTask(LedgerError, TypeError):
+    """A decorator option that is wrong, or not available; raised when the module is imported."""

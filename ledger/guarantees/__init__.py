@@ -1,0 +1,1 @@
+"""One file for each guarantee; each has ``run(call)``."""

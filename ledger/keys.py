@@ -1,0 +1,182 @@
+"""From a call to its key: canonical arguments, their hash, and ``idempotent:{task}:{hash}[:{date}]``.
+
+Two calls are the same execution when their canonical arguments are equal. The canonical text is
+plain JSON for what JSON can say and a tagged form (``decimal"1.5"``) for the rest, so that ``1``,
+``"1"``, ``True`` and ``Decimal("1")`` all differ, while a list and a tuple, or two orders of one
+dictionary, do not. What has no stable value is refused by name, never hashed by its ``repr``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from json.encoder import encode_basestring_ascii as _quote
+from typing import Any
+
+from django.db.models import Model
+
+from .exceptions import UnusableArgument
+
+KEY_PREFIX = "idempotent"
+MAX_TASK_NAME = 200
+MAX_KEY = 300
+
+
+def canonical(value: object, where: str) -> str:
+    """One value as canonical text. ``where`` names the argument in the error for an unknown type."""
+    encode = _ENCODERS.get(type(value))
+    if encode is None:
+        encode = _encoder_for_subclass(value, where)
+    return encode(value, where)
+
+
+def canonical_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+    """Positional values by position and keyword-only values by name, as canonical text."""
+    positional = ",".join([canonical(value, f"argument {i}") for i, value in enumerate(args)])
+    if not kwargs:
+        return f"[{positional}]{{}}"
+    named = ",".join(
+        f"{_quote(name)}:{canonical(kwargs[name], f'argument {name!r}')}" for name in sorted(kwargs)
+    )
+    return f"[{positional}]{{{named}}}"
+
+
+def hash_of(text: str) -> str:
+    """SHA-256 of canonical text, in hexadecimal (64 characters)."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def compose(task_name: str, arguments_hash: str, period: dt.date | None) -> str:
+    """The key itself. Raises ``UnusableArgument`` where the task's name is too long to store."""
+    if not task_name or len(task_name) > MAX_TASK_NAME:
+        raise UnusableArgument(
+            f"task name {task_name[:60]!r}… has {len(task_name)} characters; the ledger stores 1 to "
+            f"{MAX_TASK_NAME}. Give the task a shorter name=."
+        )
+    if "\x00" in task_name:
+        raise UnusableArgument(
+            f"task name {task_name!r} contains a NUL character. Rename the task."
+        )
+    key = f"{KEY_PREFIX}:{task_name}:{arguments_hash}"
+    return key if period is None else f"{key}:{period.isoformat()}"
+
+
+def _scalar(text: Callable[[Any], str]) -> Callable[[Any, str], str]:
+    return lambda value, where: text(value)
+
+
+def _tagged(tag: str, text: Callable[[Any], str]) -> Callable[[Any, str], str]:
+    return lambda value, where: f"{tag}{_quote(text(value))}"
+
+
+def _sequence(value: Sequence[object], where: str) -> str:
+    return "[" + ",".join([canonical(v, f"{where}[{i}]") for i, v in enumerate(value)]) + "]"
+
+
+def _mapping(value: Mapping[object, object], where: str) -> str:
+    entries: dict[str, str] = {}
+    for name, item in value.items():
+        text = _json_name(name, where)
+        if text in entries:
+            raise UnusableArgument(
+                f"{where} has two keys that are both {text!r} once sent as JSON. Make them differ."
+            )
+        entries[text] = canonical(item, f"{where}[{name!r}]")
+    return "{" + ",".join([f"{_quote(name)}:{entries[name]}" for name in sorted(entries)]) + "}"
+
+
+def _json_name(name: object, where: str) -> str:
+    """A dictionary key as it arrives at a worker, where JSON has made text of it."""
+    if isinstance(name, str):
+        return str(name)
+    if name is None or isinstance(name, bool):
+        return {None: "null", True: "true", False: "false"}[name]
+    if isinstance(name, (int, float)):
+        return repr(name)
+    raise UnusableArgument(
+        f"{where} has a dictionary key of type {type(name).__name__}, which JSON cannot carry. "
+        "Use text keys."
+    )
+
+
+def _set(value: frozenset[object], where: str) -> str:
+    return "set[" + ",".join(sorted([canonical(v, where) for v in value])) + "]"
+
+
+def _decimal(value: Decimal) -> str:
+    return str(value.normalize() + 0) if value.is_finite() else str(value)
+
+
+def _datetime(value: dt.datetime, where: str) -> str:
+    if value.utcoffset() is None:
+        return f"datetime{_quote(value.isoformat())}"
+    return f"instant{_quote(value.astimezone(dt.timezone.utc).isoformat())}"
+
+
+def _time(value: dt.time) -> str:
+    return value.isoformat()
+
+
+def _model(value: Model, where: str) -> str:
+    if value.pk is None:
+        raise UnusableArgument(
+            f"{where} is an unsaved {value._meta.label}, which has no primary key to be known by. "
+            "Save it first, or pass a value that identifies it."
+        )
+    return f"model{_quote(value._meta.label_lower)}:{canonical(value.pk, where)}"
+
+
+_ENCODERS: dict[type, Callable[[Any, str], str]] = {
+    int: _scalar(int.__repr__),
+    str: _scalar(_quote),
+    type(None): _scalar(lambda value: "null"),
+    bool: _scalar(lambda value: "true" if value else "false"),
+    float: _scalar(float.__repr__),
+    list: _sequence,
+    tuple: _sequence,
+    dict: _mapping,
+    set: _set,
+    frozenset: _set,
+    Decimal: _tagged("decimal", _decimal),
+    uuid.UUID: _tagged("uuid", str),
+    dt.datetime: _datetime,
+    dt.date: _tagged("date", dt.date.isoformat),
+    dt.time: _tagged("time", _time),
+    dt.timedelta: _tagged("timedelta", lambda value: repr(value.total_seconds())),
+    bytes: _tagged("bytes", bytes.hex),
+}
+
+
+def _enum(value: enum.Enum, where: str) -> str:
+    return canonical(value.value, where)
+
+
+# Order matters: an IntEnum is an int, and a datetime a date.
+_SUBCLASSES: tuple[tuple[type, Callable[[Any, str], str]], ...] = (
+    (enum.Enum, _enum),
+    (Model, _model),
+    (str, lambda value, where: _quote(str(value))),
+    (int, lambda value, where: int.__repr__(int(value))),
+    (float, lambda value, where: float.__repr__(float(value))),
+    (dt.datetime, _datetime),
+    (dict, _mapping),
+    (list, _sequence),
+    (tuple, _sequence),
+    (uuid.UUID, _ENCODERS[uuid.UUID]),
+    (Decimal, _ENCODERS[Decimal]),
+)
+
+
+def _encoder_for_subclass(value: object, where: str) -> Callable[[Any, str], str]:
+    for kind, encode in _SUBCLASSES:
+        if isinstance(value, kind):
+            return encode
+    raise UnusableArgument(
+        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which has no stable "
+        "value to make a key of. Pass an id or plain data, or choose the identifying arguments "
+        "with key=."
+    )

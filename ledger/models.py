@@ -1,0 +1,120 @@
+"""The ledger's tables. Rows are written by the functions in ``sql/``, never through the ORM."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from .guards import LEGAL_MOVES_ONLY, NEVER_CHANGED, NEVER_DELETED
+from .keys import MAX_KEY, MAX_TASK_NAME
+
+
+class State(models.TextChoices):
+    RUNNING = "running", "running"
+    COMPLETED = "completed", "completed"
+    FAILED = "failed", "failed"
+    HELD = "held", "held"
+
+
+class Guarantee(models.TextChoices):
+    EXACTLY_ONCE = "exactly_once", "exactly once"
+    AT_LEAST_ONCE = "at_least_once", "at least once"
+    AT_MOST_ONCE = "at_most_once", "at most once"
+
+
+class VerbatimJSONField(models.JSONField):
+    """PostgreSQL ``json``: keeps a result letter for letter, which ``jsonb`` would rewrite or, for
+    a NUL character in a string, refuse."""
+
+    def db_type(self, connection: Any) -> str:
+        return "json"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
+
+
+class TaskExecution(models.Model):
+    """One logical run of one key. Live until ``retired_at`` is set; then it is history."""
+
+    id = models.BigAutoField(primary_key=True)
+    key = models.CharField(max_length=MAX_KEY)
+    task_name = models.CharField(max_length=MAX_TASK_NAME)
+    args_hash = models.CharField(max_length=64, help_text="SHA-256 of all canonical arguments")
+    arguments = models.JSONField(help_text="arguments by name, redacted, for people to read")
+    period = models.DateField(null=True, blank=True, help_text="business date of a date-based key")
+    guarantee = models.CharField(max_length=20, choices=Guarantee)
+    state = models.CharField(max_length=20, choices=State)
+    attempt = models.PositiveIntegerField(help_text="1, 2, …; also the fencing token")
+    crashes = models.PositiveIntegerField(help_text="workers lost in a row")
+    task_id = models.CharField(max_length=255, blank=True)
+    root_id = models.CharField(max_length=255, blank=True)
+    worker = models.CharField(max_length=255)
+    parent = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="steps", db_index=False
+    )
+    claimed_at = models.DateTimeField(help_text="first claimed")
+    started_at = models.DateTimeField(help_text="this attempt began")
+    completed_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="empty: never")
+    retired_at = models.DateTimeField(null=True, blank=True)
+    retired_reason = models.CharField(max_length=255, blank=True)
+    result = VerbatimJSONField(null=True, blank=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(retired_at=None), name="ledger_one_live_row_per_key"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["started_at"],
+                condition=Q(state="running", retired_at=None),
+                name="ledger_running",
+            ),
+            models.Index(fields=["expires_at"], condition=Q(retired_at=None), name="ledger_expiry"),
+            models.Index(
+                fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
+            ),
+        ]
+        triggers: ClassVar = [NEVER_DELETED, LEGAL_MOVES_ONLY]
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.state}, attempt {self.attempt})"
+
+
+class ExecutionEvent(models.Model):
+    """What an execution's present state would otherwise forget. Append-only."""
+
+    class Kind(models.TextChoices):
+        SKIPPED = "skipped", "duplicate answered"
+        FAILED = "failed", "failed"
+        ABANDONED = "abandoned", "worker lost"
+        TAKEN_OVER = "taken_over", "taken over"
+        HELD = "held", "held"
+        RELEASED = "released", "released"
+        RETIRED = "retired", "retired"
+        LOST_CLAIM = "lost_claim", "claim lost"
+
+    id = models.BigAutoField(primary_key=True)
+    execution = models.ForeignKey(TaskExecution, models.PROTECT, related_name="events")
+    kind = models.CharField(max_length=20, choices=Kind)
+    at = models.DateTimeField()
+    attempt = models.PositiveIntegerField()
+    task_id = models.CharField(max_length=255, blank=True)
+    worker = models.CharField(max_length=255, blank=True)
+    actor = models.CharField(max_length=255, blank=True)
+    reason = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+
+    def __str__(self) -> str:
+        return f"{self.kind} (attempt {self.attempt})"

@@ -1,0 +1,119 @@
+"""The decorator's options, checked when the module is imported. Nothing accepted is ignored."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .exceptions import ImproperTask
+
+GUARANTEES = ("exactly_once",)
+ON_IN_PROGRESS = ("retry", "raise")
+ON_LEDGER_ERROR = ("raise", "run")
+
+KeyOption = Callable[..., Any] | str | tuple[str, ...] | list[str] | None
+UsingOption = str | Callable[..., str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One decorated function's options; see ``idempotent_task`` for what each means."""
+
+    ttl: dt.timedelta | None
+    date_based: bool
+    skip_on_duplicate: bool
+    guarantee: str
+    key: Callable[..., Any] | tuple[str, ...] | None
+    on_in_progress: str
+    on_ledger_error: str
+    max_crashes: int
+    redact: frozenset[str]
+    using: UsingOption
+
+
+def checked(
+    function: Callable[..., Any],
+    *,
+    ttl_hours: float | None,
+    date_based: bool,
+    skip_on_duplicate: bool,
+    guarantee: str,
+    key: KeyOption,
+    on_in_progress: str,
+    on_ledger_error: str,
+    max_crashes: int,
+    safe_to_retry: tuple[type[BaseException], ...],
+    redact: tuple[str, ...],
+    using: UsingOption,
+) -> Options:
+    """Options for one function. ``ImproperTask`` names the function, the option and the remedy."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    parameters = inspect.signature(function).parameters
+
+    def refuse(problem: str, remedy: str) -> ImproperTask:
+        return ImproperTask(f"{name}: {problem}. {remedy}")
+
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise refuse("an async def body is not supported", "Write a plain def; Celery runs those.")
+    if inspect.isgeneratorfunction(function):
+        raise refuse("a generator has no result to store", "Return a value instead of yielding.")
+    if ttl_hours is not None and not _positive(ttl_hours, (int, float)):
+        raise refuse(f"ttl_hours={ttl_hours!r}", "Give hours above 0, or None for never expiring.")
+    for option, flag in (("date_based", date_based), ("skip_on_duplicate", skip_on_duplicate)):
+        if not isinstance(flag, bool):
+            raise refuse(f"{option}={flag!r}", "Give True or False.")
+    for option, value, allowed in (
+        ("guarantee", guarantee, GUARANTEES),
+        ("on_in_progress", on_in_progress, ON_IN_PROGRESS),
+        ("on_ledger_error", on_ledger_error, ON_LEDGER_ERROR),
+    ):
+        if value not in allowed:
+            raise refuse(
+                f"{option}={value!r} is not available", f"Available: {', '.join(allowed)}."
+            )
+    if not _positive(max_crashes, int):
+        raise refuse(f"max_crashes={max_crashes!r}", "Give a whole number of 1 or more.")
+    if safe_to_retry:
+        raise refuse(
+            "safe_to_retry belongs to guarantee='at_most_once', which is not available",
+            "Leave it out: exactly_once always lets a failure run again.",
+        )
+    if using is not None and not isinstance(using, str) and not callable(using):
+        raise refuse(f"using={using!r}", "Give a database alias or a callable that returns one.")
+    if isinstance(key, str):
+        key = (key,)
+    return Options(
+        ttl=None if ttl_hours is None else dt.timedelta(hours=ttl_hours),
+        date_based=date_based,
+        skip_on_duplicate=skip_on_duplicate,
+        guarantee=guarantee,
+        key=key if key is None or callable(key) else _names("key", key, parameters, refuse),
+        on_in_progress=on_in_progress,
+        on_ledger_error=on_ledger_error,
+        max_crashes=max_crashes,
+        redact=frozenset(_names("redact", redact, parameters, refuse)) if redact else frozenset(),
+        using=using,
+    )
+
+
+def _positive(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value > 0  # type: ignore[operator]
+
+
+def _names(
+    option: str,
+    names: Any,
+    parameters: Any,
+    refuse: Callable[[str, str], ImproperTask],
+) -> tuple[str, ...]:
+    """Parameter names that exist. A lone string is taken for one name."""
+    names = (names,) if isinstance(names, str) else tuple(names)
+    unknown = [name for name in names if name not in parameters]
+    if not names or unknown:
+        raise refuse(
+            f"{option}={names!r} does not name its parameters", f"It has: {', '.join(parameters)}."
+        )
+    return names

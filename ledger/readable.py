@@ -1,0 +1,56 @@
+"""Arguments as JSON for people to read and search: by name, redacted, harmless to ``jsonb``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Model
+
+from .conf import setting
+
+REDACTED = "[redacted]"
+
+
+def dump(arguments: Mapping[str, object], redact: frozenset[str]) -> str:
+    """ASCII JSON. Beyond ``MAX_ARGUMENT_BYTES`` only the size is kept: the hash identifies them."""
+    if redact:
+        arguments = {
+            name: REDACTED if name in redact else value for name, value in arguments.items()
+        }
+    try:
+        text = json.dumps(arguments, default=_plain, allow_nan=False)
+    except (ValueError, TypeError):
+        text = json.dumps(_harmless(arguments))
+    if "\\u0000" in text or "\\ud" in text:
+        text = json.dumps(_harmless(arguments))
+    if len(text) > setting("MAX_ARGUMENT_BYTES"):
+        return json.dumps({"(not kept)": f"{len(text)} bytes"})
+    return text
+
+
+def text(value: object, limit: int | None = None) -> str:
+    """Text that PostgreSQL can store: no NUL, no lone surrogate, at most ``limit`` characters."""
+    return str(value)[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Model):
+        return f"{value._meta.label_lower}:{value.pk}"
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=repr)
+    return str(value)
+
+
+def _harmless(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {text(name): _harmless(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_harmless(item) for item in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return text(value if isinstance(value, str) else _plain(value))

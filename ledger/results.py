@@ -1,0 +1,34 @@
+"""Results as text, through kombu's JSON: a replay equals what a result backend would return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.utils import json
+
+from .conf import setting
+from .exceptions import UnstorableResult
+
+
+def dump(task_name: str, result: object) -> str:
+    """The result as ASCII JSON. ``UnstorableResult`` where it is not serialisable or too large."""
+    try:
+        text: str = json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnstorableResult(
+            f"{task_name} returned a {type(result).__name__} that cannot be stored as JSON ({error}). "
+            "Everything it did was rolled back. Return plain data: numbers, text, dates, Decimals, "
+            "UUIDs, lists, dictionaries."
+        ) from error
+    limit = setting("MAX_RESULT_BYTES")
+    if len(text) > limit:
+        raise UnstorableResult(
+            f"{task_name} returned {len(text):,} bytes of JSON; LEDGER['MAX_RESULT_BYTES'] is "
+            f"{limit:,}. Everything it did was rolled back. Store the data and return its id."
+        )
+    return text
+
+
+def load(text: str | None) -> Any:
+    """What ``dump`` wrote, as a result backend would return it."""
+    return None if text is None else json.loads(text)

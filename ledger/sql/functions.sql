@@ -1,0 +1,281 @@
+-- The protocol's verbs. Each is one round trip; what makes it correct is said above it.
+--
+-- The rule behind all of them: LOCK FIRST, THEN READ, IN TWO STATEMENTS. Under READ COMMITTED every
+-- statement inside a volatile function sees what was committed before that statement began, so what
+-- is read after the lock was obtained is stable for as long as the lock is held. One statement that
+-- did both would read a snapshot from before the lock.
+--
+-- "set enable_seqscan = off": a plan made while the table was small would otherwise stay a
+-- sequential scan in every session that cached it.
+
+-- The one clock. Everything that needs the time asks here.
+create or replace function ledger_now() returns timestamptz
+language sql volatile parallel safe as $$ select clock_timestamp() $$;
+
+-- A key's run lock. The second argument keeps the ledger's locks apart from a project's own.
+create or replace function ledger_lock_id(p_key text) returns bigint
+language sql immutable strict parallel safe as $$ select hashtextextended(p_key, 4992370221) $$;
+
+-- Appends to an execution's story. Times are the database's.
+create or replace function ledger_record(
+    p_execution bigint, p_kind text, p_attempt integer, p_task_id text, p_worker text,
+    p_actor text default '', p_reason text default '', p_traceback text default ''
+) returns void language sql volatile as $$
+    insert into ledger_executionevent
+        (execution_id, kind, at, attempt, task_id, worker, actor, reason, traceback)
+    values
+        (p_execution, p_kind, ledger_now(), p_attempt, p_task_id, p_worker, p_actor, p_reason, p_traceback)
+$$;
+
+-- CLAIM. Returns the attempt that is now the caller's, or null where there is nothing to claim
+-- (somebody holds the lock, or the live row is running, completed or held).
+-- The lock comes before the insert, so that a claim never waits on the unfinished insert of a
+-- transaction that joined the caller's. The lock ends with this claim's commit; ledger_lock takes
+-- it again for the run, and the attempt tells whether anybody came between.
+-- p_async: the commit may be asynchronous where the effects commit in the same database later: the
+-- WAL is ordered, so their durable commit makes this one durable. Never for effects elsewhere.
+create or replace function ledger_claim(
+    p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period date,
+    p_guarantee text, p_task_id text, p_root_id text, p_worker text,
+    p_max_crashes integer, p_async boolean
+) returns integer language plpgsql volatile set enable_seqscan = off as $$
+declare
+    live ledger_taskexecution;
+    moment timestamptz;
+begin
+    if p_async then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+    if not pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+        return null;
+    end if;
+    moment := ledger_now();
+    loop
+        insert into ledger_taskexecution
+            (key, task_name, args_hash, arguments, period, guarantee, state, attempt, crashes,
+             task_id, root_id, worker, claimed_at, started_at, retired_reason, error)
+        values
+            (p_key, p_task_name, p_args_hash, p_arguments::jsonb, p_period, p_guarantee, 'running', 1, 0,
+             p_task_id, p_root_id, p_worker, moment, moment, '', '')
+        on conflict (key) where retired_at is null do nothing;
+        if found then
+            return 1;
+        end if;
+
+        -- The row may be retired or released by someone without the run lock, so lock it as well.
+        select * into live from ledger_taskexecution
+            where key = p_key and retired_at is null for update;
+        continue when not found;  -- retired between the two statements
+
+        if live.state = 'failed' and live.crashes > p_max_crashes then
+            update ledger_taskexecution set state = 'held' where id = live.id;
+            perform ledger_record(live.id, 'held', live.attempt, p_task_id, p_worker, '',
+                format('%s workers lost in a row', live.crashes));
+            return null;
+        end if;
+        if live.state = 'failed' then
+            update ledger_taskexecution
+                set state = 'running', attempt = attempt + 1, args_hash = p_args_hash,
+                    arguments = p_arguments::jsonb, task_id = p_task_id, root_id = p_root_id,
+                    worker = p_worker, started_at = moment, expires_at = null, error = ''
+                where id = live.id;
+            return live.attempt + 1;
+        end if;
+        if live.state = 'completed' and live.expires_at <= moment then
+            update ledger_taskexecution
+                set retired_at = moment, retired_reason = 'expired' where id = live.id;
+            continue;
+        end if;
+        return null;
+    end loop;
+end $$;
+
+-- LOCK, then read. The first statement of the run's own transaction: holding this lock is what "the
+-- worker is alive" means. One row always; id is null where no live row is visible.
+create or replace function ledger_lock(
+    p_key text, out locked boolean, out id bigint, out state text, out attempt integer,
+    out crashes integer, out args_hash text, out expired boolean, out result text
+) language plpgsql volatile set enable_seqscan = off as $$
+begin
+    locked := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
+    select e.id, e.state, e.attempt, e.crashes, e.args_hash, e.expires_at <= ledger_now(), e.result::text
+        into id, state, attempt, crashes, args_hash, expired, result
+        from ledger_taskexecution e where e.key = p_key and e.retired_at is null;
+end $$;
+
+-- COMPLETE, in the transaction of the effects. It must RAISE where no row matches: the COMMIT that
+-- follows in the same round trip would otherwise commit the effects of a claim that was lost.
+create or replace function ledger_complete(
+    p_id bigint, p_attempt integer, p_result text, p_ttl interval
+) returns void language plpgsql volatile set enable_seqscan = off as $$
+declare
+    moment timestamptz := ledger_now();
+begin
+    update ledger_taskexecution
+        set state = 'completed', completed_at = moment, expires_at = moment + p_ttl,
+            result = p_result::json, crashes = 0
+        where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null;
+    if not found then
+        raise exception 'execution % is no longer running attempt %', p_id, p_attempt
+            using errcode = 'LDG01';
+    end if;
+end $$;
+
+-- FAIL, after the effects were rolled back, in a transaction of its own and under the lock. Where the
+-- lock is taken, another delivery has already moved on: its attempt is left alone, ours is recorded.
+create or replace function ledger_fail(
+    p_key text, p_id bigint, p_attempt integer, p_ttl interval, p_task_id text, p_worker text,
+    p_error text, p_traceback text
+) returns void language plpgsql volatile set enable_seqscan = off as $$
+begin
+    if pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+        update ledger_taskexecution
+            set state = 'failed', crashes = 0, expires_at = ledger_now() + p_ttl, error = p_error
+            where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null;
+    end if;
+    perform ledger_record(p_id, 'failed', p_attempt, p_task_id, p_worker, '', p_error, p_traceback);
+end $$;
+
+-- TAKE OVER an attempt whose lock was found free: its worker died. Committed before the body runs,
+-- so that a task that kills its workers can be counted, and held after too many.
+-- Returns the new attempt, or null where somebody else was first or the execution is now held.
+create or replace function ledger_take_over(
+    p_key text, p_id bigint, p_attempt integer, p_max_crashes integer,
+    p_task_id text, p_root_id text, p_worker text
+) returns integer language plpgsql volatile set enable_seqscan = off as $$
+declare
+    live ledger_taskexecution;
+begin
+    if not pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+        return null;
+    end if;
+    select * into live from ledger_taskexecution
+        where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null for update;
+    if not found then
+        return null;
+    end if;
+    perform ledger_record(p_id, 'abandoned', p_attempt, live.task_id, live.worker, '', 'its worker is gone');
+    if live.crashes + 1 > p_max_crashes then
+        update ledger_taskexecution set state = 'held', crashes = crashes + 1 where id = p_id;
+        perform ledger_record(p_id, 'held', p_attempt, p_task_id, p_worker, '',
+            format('%s workers lost in a row', live.crashes + 1));
+        return null;
+    end if;
+    update ledger_taskexecution
+        set attempt = attempt + 1, crashes = crashes + 1, task_id = p_task_id, root_id = p_root_id,
+            worker = p_worker, started_at = ledger_now()
+        where id = p_id;
+    perform ledger_record(p_id, 'taken_over', p_attempt + 1, p_task_id, p_worker);
+    return p_attempt + 1;
+end $$;
+
+-- ANSWER a delivery that is probably a duplicate, without a lock: what is completed does not change.
+-- The record of a skip may be lost with the server's power, never with a process.
+create or replace function ledger_answer(
+    p_key text, p_task_id text, p_worker text, out id bigint, out args_hash text, out result text
+) language plpgsql volatile set enable_seqscan = off as $$
+declare
+    at_attempt integer;
+begin
+    select e.id, e.attempt, e.args_hash, e.result::text into id, at_attempt, args_hash, result
+        from ledger_taskexecution e
+        where e.key = p_key and e.retired_at is null and e.state = 'completed'
+            and (e.expires_at is null or e.expires_at > ledger_now());
+    if found then
+        perform ledger_skip(id, at_attempt, p_task_id, p_worker, true);
+    end if;
+end $$;
+
+-- SKIP: a duplicate was answered.
+create or replace function ledger_skip(
+    p_id bigint, p_attempt integer, p_task_id text, p_worker text, p_async boolean
+) returns void language plpgsql volatile as $$
+begin
+    if p_async then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+    perform ledger_record(p_id, 'skipped', p_attempt, p_task_id, p_worker);
+end $$;
+
+-- RETIRE by a person's decision. 'running' where its worker is alive, 'none' where nothing is live.
+create or replace function ledger_retire(p_key text, p_actor text, p_reason text)
+returns text language plpgsql volatile set enable_seqscan = off as $$
+declare
+    live ledger_taskexecution;
+begin
+    if not pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+        return 'running';
+    end if;
+    select * into live from ledger_taskexecution where key = p_key and retired_at is null for update;
+    if not found then
+        return 'none';
+    end if;
+    if live.state = 'running' then
+        perform ledger_record(live.id, 'abandoned', live.attempt, live.task_id, live.worker, '',
+            'its worker is gone');
+    end if;
+    update ledger_taskexecution
+        set retired_at = ledger_now(), retired_reason = left('cleared: ' || p_reason, 255)
+        where id = live.id;
+    perform ledger_record(live.id, 'retired', live.attempt, '', '', p_actor, p_reason);
+    return 'retired';
+end $$;
+
+-- ABANDON: a running row whose lock is free belongs to a worker that died with its message. Recorded
+-- as failed, so that the next delivery may run it. False where somebody holds the lock or was first.
+create or replace function ledger_abandon(p_key text, p_id bigint, p_attempt integer, p_actor text)
+returns boolean language plpgsql volatile set enable_seqscan = off as $$
+declare
+    live ledger_taskexecution;
+begin
+    if not pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+        return false;
+    end if;
+    update ledger_taskexecution
+        set state = 'failed', crashes = crashes + 1, error = 'its worker is gone'
+        where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null
+        returning * into live;
+    if not found then
+        return false;
+    end if;
+    perform ledger_record(p_id, 'abandoned', p_attempt, live.task_id, live.worker, p_actor,
+        'its worker is gone');
+    return true;
+end $$;
+
+-- RETIRE what has expired, one batch; SKIP LOCKED lets several sweeps run at once.
+create or replace function ledger_retire_expired(p_batch integer)
+returns bigint language plpgsql volatile as $$
+declare
+    moment timestamptz := ledger_now();
+    swept bigint;
+begin
+    with due as (
+        select id from ledger_taskexecution
+        where retired_at is null and expires_at <= moment and state in ('completed', 'failed')
+        order by expires_at limit p_batch for update skip locked
+    )
+    update ledger_taskexecution e
+        set retired_at = moment, retired_reason = 'expired' from due where e.id = due.id;
+    get diagnostics swept = row_count;
+    return swept;
+end $$;
+
+-- PURGE history older than the retention, one batch. The setting opens the guard that otherwise
+-- refuses every deletion; it ends with the transaction.
+create or replace function ledger_purge(p_retention interval, p_batch integer)
+returns bigint language plpgsql volatile as $$
+declare
+    doomed bigint[];
+begin
+    perform set_config('ledger.purging', 'on', true);
+    select array_agg(id) into doomed from (
+        select id from ledger_taskexecution
+        where retired_at < ledger_now() - p_retention
+        order by retired_at limit p_batch for update skip locked
+    ) old;
+    delete from ledger_executionevent where execution_id = any(doomed);
+    delete from ledger_taskexecution where id = any(doomed);
+    perform set_config('ledger.purging', 'off', true);
+    return coalesce(cardinality(doomed), 0);
+end $$;

@@ -1,0 +1,219 @@
+"""The SQL. One function per verb of the protocol; the races are explained in ``sql/functions.sql``.
+
+Each verb is one round trip: a multi-statement query on a client-side-binding cursor of Django's own
+connection, which needs no prepared statements and therefore works behind PgBouncer. A batch that
+begins by itself needs the driver not to add another BEGIN, hence ``own_transaction``; Django's commit
+or rollback at the end goes by the transaction status that the server reports.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+from django.db import DatabaseError, ProgrammingError
+
+from .exceptions import LedgerError
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper as Connection
+
+    from .call import Call
+
+CLAIM_LOST = "LDG01"
+
+_CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
+_LOCK = "select * from ledger_lock(%s)"
+
+
+class Live(NamedTuple):
+    """The live row as read after trying the run lock; ``id`` is None where there is none."""
+
+    locked: bool
+    id: int | None
+    state: str | None
+    attempt: int
+    crashes: int
+    args_hash: str
+    expired: bool | None
+    result: str | None
+    claimed: int | None
+    """The attempt this delivery claimed, or None."""
+
+    @property
+    def is_ours(self) -> bool:
+        return self.locked and self.state == "running" and self.attempt == self.claimed
+
+    @property
+    def is_answer(self) -> bool:
+        return self.state == "completed" and not self.expired
+
+    @property
+    def is_orphan(self) -> bool:
+        """Running, and yet nobody holds its lock: its worker is gone, or not yet past its claim."""
+        return self.locked and self.state == "running"
+
+
+class Answer(NamedTuple):
+    """A completed execution found by ``answer``."""
+
+    id: int
+    args_hash: str
+    result: str | None
+
+
+def claim(connection: Connection, call: Call, *, joined: bool) -> Live:
+    """Claim, commit, begin, lock, read: one round trip that leaves the run's transaction open.
+
+    ``joined``: within the transaction that is already open, and that alone will commit the claim.
+    """
+    options, delivery = call.protected.options, call.delivery
+    parameters = (
+        call.key,
+        delivery.task_name,
+        call.identity.args_hash,
+        call.readable_arguments(),
+        call.period,
+        options.guarantee,
+        delivery.task_id,
+        delivery.root_id,
+        delivery.worker,
+        options.max_crashes,
+        not joined,
+    )
+    return _claim_and_lock(connection, call, _CLAIM, parameters, joined)
+
+
+def take_over(connection: Connection, call: Call, orphan: Live, *, joined: bool) -> Live:
+    """As ``claim``, for an attempt whose worker is gone."""
+    delivery = call.delivery
+    parameters = (
+        call.key,
+        orphan.id,
+        orphan.attempt,
+        call.protected.options.max_crashes,
+        delivery.task_id,
+        delivery.root_id,
+        delivery.worker,
+    )
+    return _claim_and_lock(connection, call, _TAKE_OVER, parameters, joined)
+
+
+def lock_again(connection: Connection, call: Call, claimed: int, *, joined: bool) -> Live:
+    """Try the run lock once more for an attempt that this delivery has already claimed."""
+    return _claim_and_lock(connection, call, "select %s::integer", (claimed,), joined)
+
+
+def complete(
+    connection: Connection, live: Live, result: str, ttl: dt.timedelta | None, *, joined: bool
+) -> None:
+    """Complete and commit, effects included, in one round trip. Where the claim was lost the server
+    raises, so that the commit behind it cannot happen."""
+    sql = "select ledger_complete(%s, %s, %s, %s)"
+    _send(connection, _then_commit(sql, joined), (live.id, live.attempt, result, ttl))
+
+
+def skip(connection: Connection, call: Call, live: Live, *, joined: bool) -> None:
+    """Record that a duplicate was answered, and commit."""
+    sql = "select ledger_skip(%s, %s, %s, %s, %s)"
+    delivery = call.delivery
+    parameters = (live.id, live.attempt, delivery.task_id, delivery.worker, not joined)
+    _send(connection, _then_commit(sql, joined), parameters)
+
+
+def answer(connection: Connection, call: Call) -> Answer | None:
+    """The completed execution of this key, its skip recorded, or None. One round trip, no lock."""
+    sql = "select * from ledger_answer(%s, %s, %s)"
+    row = _send(connection, sql, (call.key, call.delivery.task_id, call.delivery.worker)).fetchone()
+    return None if row is None or row[0] is None else Answer(*row)
+
+
+def fail(connection: Connection, call: Call, live: Live, error: str, traceback: str) -> None:
+    """Record a failed attempt, after its effects were rolled back."""
+    delivery = call.delivery
+    parameters = (call.key, live.id, live.attempt, call.ttl)
+    sql = "select ledger_fail(%s, %s, %s, %s, %s, %s, %s, %s)"
+    _send(connection, sql, (*parameters, delivery.task_id, delivery.worker, error, traceback))
+
+
+def record(connection: Connection, call: Call, live: Live, kind: str, reason: str) -> None:
+    """Append one event."""
+    delivery = call.delivery
+    sql = "select ledger_record(%s, %s, %s, %s, %s, '', %s)"
+    _send(connection, sql, (live.id, kind, live.attempt, delivery.task_id, delivery.worker, reason))
+
+
+def retire(connection: Connection, key: str, actor: str, reason: str) -> str:
+    """Retire the live row: ``retired``, ``running`` (refused: its worker is alive) or ``none``."""
+    return str(_value(connection, "select ledger_retire(%s, %s, %s)", (key, actor, reason)))
+
+
+def abandon(connection: Connection, key: str, id: int, attempt: int, actor: str) -> bool:
+    """Record a running row whose worker is gone as failed. False where its worker is alive."""
+    sql = "select ledger_abandon(%s, %s, %s, %s)"
+    return bool(_value(connection, sql, (key, id, attempt, actor)))
+
+
+def retire_expired(connection: Connection, batch: int) -> int:
+    """Retire up to ``batch`` expired rows; returns how many."""
+    return int(_value(connection, "select ledger_retire_expired(%s)", (batch,)))
+
+
+def purge(connection: Connection, retention: dt.timedelta, batch: int) -> int:
+    """Delete up to ``batch`` rows retired longer ago than ``retention``; returns how many."""
+    return int(_value(connection, "select ledger_purge(%s, %s)", (retention, batch)))
+
+
+def is_lost_claim(error: BaseException) -> bool:
+    return getattr(error.__cause__, "sqlstate", None) == CLAIM_LOST
+
+
+def _claim_and_lock(
+    connection: Connection, call: Call, sql: str, parameters: tuple[Any, ...], joined: bool
+) -> Live:
+    batch = f"{sql}; {_LOCK}" if joined else f"begin; {sql}; commit; begin; {_LOCK}"
+    return _live(_send(connection, batch, (*parameters, call.key), own_transaction=not joined))
+
+
+def _then_commit(sql: str, joined: bool) -> str:
+    return sql if joined else f"{sql}; commit"
+
+
+def _send(
+    connection: Connection, sql: str, parameters: tuple[Any, ...], *, own_transaction: bool = False
+) -> psycopg.ClientCursor[Any]:
+    """Errors arrive as Django's; a ledger that is not installed says so."""
+    connection.ensure_connection()
+    try:
+        with connection.wrap_database_errors:
+            if own_transaction:
+                connection.connection.autocommit = True
+            return psycopg.ClientCursor(connection.connection).execute(sql, parameters)
+    except ProgrammingError as error:
+        if getattr(error.__cause__, "sqlstate", None) in ("42883", "42P01"):
+            raise LedgerError(
+                f"the ledger is not installed in database {connection.alias!r} ({error}). "
+                f"Run: python manage.py migrate ledger --database {connection.alias}"
+            ) from error
+        raise
+
+
+def _value(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Any:
+    row = _send(connection, sql, parameters).fetchone()
+    if row is None:
+        raise DatabaseError(f"no row from: {sql}")
+    return row[0]
+
+
+def _live(cursor: psycopg.ClientCursor[Any]) -> Live:
+    """The claimed attempt from the batch's first row, the live row from its last."""
+    rows: list[Any] = []
+    more: bool | None = True
+    while more:
+        if cursor.description:
+            rows.append(cursor.fetchone())
+        more = cursor.nextset()
+    (claimed,), live = rows
+    return Live(*live, claimed)
