@@ -18,3 +18,8 @@ def start_embedded_servers(**_: Any) -> None:
     from core import embedded
 
     embedded.start_configured()
+
+
+@signals.setup_logging.connect
+def keep_logging_of_settings(**_: Any) -> None:
+    """A receiver, whatever it does, keeps Celery from setting up its own logging over settings.LOGGING."""

@@ -153,7 +153,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
 )
 # Without this Django's Celery fix-up connects anew for every task, which costs more than the task's own protection.
 CELERY_DB_REUSE_MAX = 1000
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # LOGGING below holds for workers too
 CELERY_BEAT_SCHEDULE_FILENAME = env.str(
     "CELERY_BEAT_SCHEDULE_FILENAME", default=str(LOCAL / "beat-schedule")
 )

@@ -1,10 +1,25 @@
 """Tasks for real workers. They are registered by the settings module tests.settings only."""
 
-from celery import shared_task
+import os
+
+from celery import Task, shared_task
 
 from tests.testapp.models import Effect
 
 
 @shared_task
 def write_effect(key: str, note: str = "") -> int:
-    return Effect.objects.create(key=key, note=note).pk
+    """Write one row, noting the pid that did it unless told otherwise."""
+    return Effect.objects.create(key=key, note=note or str(os.getpid())).pk
+
+
+@shared_task(bind=True)
+def block_once(self: Task, key: str) -> str:
+    """On the first delivery write ``<key>: started`` and hang until killed; on a later one finish."""
+    if not self.request.delivery_info["redelivered"] and not Effect.objects.filter(key=key).exists():
+        Effect.objects.create(key=key, note="started")
+        import threading
+
+        threading.Event().wait()
+    Effect.objects.create(key=key, note="finished")
+    return "finished"
