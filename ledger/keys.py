@@ -114,7 +114,7 @@ def _decimal(value: Decimal) -> str:
 def _datetime(value: dt.datetime, where: str) -> str:
     if value.utcoffset() is None:
         return f"datetime{_quote(value.isoformat())}"
-    return f"instant{_quote(value.astimezone(dt.timezone.utc).isoformat())}"
+    return f"instant{_quote(value.astimezone(dt.UTC).isoformat())}"
 
 
 def _time(value: dt.time) -> str:

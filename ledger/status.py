@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connections
-
 from .models import State, TaskExecution
 from .results import load
 

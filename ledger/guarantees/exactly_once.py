@@ -75,7 +75,7 @@ def _deliver(call: Call, connection: Connection) -> Any:
                 elif live.is_answer:
                     protocol.refuse_other_payload(call, live)
                     store.skip(connection, call, live, joined=False)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - told apart and raised again
             _undone(call, connection, progress, raised)
         if live.is_ours:
             log.completed(call, live.attempt)
@@ -101,7 +101,7 @@ def _joined(call: Call, connection: Connection) -> Any:
             try:
                 with transaction.atomic(using=call.database):
                     result = _perform(call, connection, progress, joined=True)
-            except BaseException as raised:
+            except BaseException as raised:  # noqa: BLE001 - as above
                 _undone(call, connection, progress, raised)
             log.completed(call, live.attempt)
             return result
