@@ -70,14 +70,23 @@ class TaskExecution(models.Model):
             models.UniqueConstraint(
                 fields=["key"], condition=Q(retired_at=None), name="ledger_one_live_row_per_key"
             ),
+            models.CheckConstraint(
+                condition=~Q(state="running") | Q(retired_at=None), name="ledger_running_is_live"
+            ),
         ]
         indexes: ClassVar = [
+            # No query of the protocol may imply another index's condition than the one it needs: a plan
+            # cached while the table was empty would keep the wrong one for as long as its session.
             models.Index(
                 fields=["started_at"],
-                condition=Q(state="running", retired_at=None),
-                name="ledger_running",
+                condition=Q(completed_at=None, retired_at=None),
+                name="ledger_open",
             ),
-            models.Index(fields=["expires_at"], condition=Q(retired_at=None), name="ledger_expiry"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(retired_at=None) & ~Q(expires_at=None),
+                name="ledger_expiry",
+            ),
             models.Index(
                 fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
             ),

@@ -56,7 +56,7 @@ def recover(
     connection = connections[database]
     running = (
         TaskExecution.objects.using(database)
-        .filter(state=State.RUNNING, retired_at=None)
+        .filter(state=State.RUNNING, completed_at=None, retired_at=None)
         .extra(where=["started_at < ledger_now() - %s"], params=[grace])
         .order_by("started_at")
         .values_list("key", "id", "attempt")

@@ -5,8 +5,10 @@
 -- is read after the lock was obtained is stable for as long as the lock is held. One statement that
 -- did both would read a snapshot from before the lock.
 --
--- "set enable_seqscan = off": a plan made while the table was small would otherwise stay a
--- sequential scan in every session that cached it.
+-- A plan made while the table was small stays cached in its session as the table grows. Hence
+-- "set enable_seqscan = off", and hence no condition here may imply the condition of a partial index
+-- other than the one that is meant: a lookup by id does not say "retired_at is null" (a running row
+-- is live: a check constraint says so), or the planner may walk every live row to find one.
 
 -- The one clock. Everything that needs the time asks here.
 create or replace function ledger_now() returns timestamptz
@@ -114,7 +116,7 @@ begin
     update ledger_taskexecution
         set state = 'completed', completed_at = moment, expires_at = moment + p_ttl,
             result = p_result::json, crashes = 0
-        where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null;
+        where id = p_id and attempt = p_attempt and state = 'running';
     if not found then
         raise exception 'execution % is no longer running attempt %', p_id, p_attempt
             using errcode = 'LDG01';
@@ -131,7 +133,7 @@ begin
     if pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
         update ledger_taskexecution
             set state = 'failed', crashes = 0, expires_at = ledger_now() + p_ttl, error = p_error
-            where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null;
+            where id = p_id and attempt = p_attempt and state = 'running';
     end if;
     perform ledger_record(p_id, 'failed', p_attempt, p_task_id, p_worker, '', p_error, p_traceback);
 end $$;
@@ -150,7 +152,7 @@ begin
         return null;
     end if;
     select * into live from ledger_taskexecution
-        where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null for update;
+        where id = p_id and attempt = p_attempt and state = 'running' for update;
     if not found then
         return null;
     end if;
@@ -215,7 +217,8 @@ begin
             'its worker is gone');
     end if;
     update ledger_taskexecution
-        set retired_at = ledger_now(), retired_reason = left('cleared: ' || p_reason, 255)
+        set state = case state when 'running' then 'failed' else state end,
+            retired_at = ledger_now(), retired_reason = left('cleared: ' || p_reason, 255)
         where id = live.id;
     perform ledger_record(live.id, 'retired', live.attempt, '', '', p_actor, p_reason);
     return 'retired';
@@ -233,7 +236,7 @@ begin
     end if;
     update ledger_taskexecution
         set state = 'failed', crashes = crashes + 1, error = 'its worker is gone'
-        where id = p_id and attempt = p_attempt and state = 'running' and retired_at is null
+        where id = p_id and attempt = p_attempt and state = 'running'
         returning * into live;
     if not found then
         return false;

@@ -1,0 +1,69 @@
+"""What is measured: one INSERT with and without the ledger, duplicates, and a real payslip."""
+
+import itertools
+from typing import Any
+
+from django.db import connection, models, transaction
+
+from ledger import idempotent_task
+from ledger.models import TaskExecution
+
+from .cache_decorator import remembered_in_cache
+from .measure import Case, Comparison
+
+
+class Effect(models.Model):
+    """One row that a body writes."""
+
+    number = models.BigIntegerField()
+    note = models.CharField(max_length=100)
+
+    class Meta:
+        app_label = "benchmarks"
+
+
+def body(number: int) -> dict[str, Any]:
+    effect = Effect.objects.create(number=number, note="worked")
+    return {"effect": effect.pk, "status": "completed"}
+
+
+ledgered = idempotent_task(ttl_hours=72)(body)
+cached = remembered_in_cache(ttl_hours=72)(transaction.atomic(body))
+numbers = itertools.count(1)
+EARLIER = 0
+"""The number that duplicates ask for again."""
+
+
+def one_insert() -> list[Comparison]:
+    def plain() -> None:
+        with transaction.atomic():
+            body(next(numbers))
+
+    def plain_and_two_more() -> None:
+        number = next(numbers)
+        with transaction.atomic():
+            body(number)
+            body(number)
+            body(number)
+
+    ledgered(EARLIER)
+    cached(EARLIER)
+    baseline = Case("atomic() and one create()", plain)
+    first = Case("ledger, first run", lambda: ledgered(next(numbers)))
+    duplicate = Case("ledger, duplicate", lambda: ledgered(EARLIER))
+    miss = Case("cache decorator, miss", lambda: cached(next(numbers)))
+    hit = Case("cache decorator, hit", lambda: cached(EARLIER))
+    three = Case("atomic() and three create()", plain_and_two_more)
+    return [
+        Comparison("first run / atomic() and create()", first, baseline, 1.5),
+        Comparison("first run / cache miss", first, miss, 1.0),
+        Comparison("duplicate / cache hit", duplicate, hit, 1.0),
+        Comparison("for scale: three create() / one", three, baseline, float("inf")),
+    ]
+
+
+def forget() -> None:
+    """Between rounds: tables as small as at the start, statistics up to date."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"truncate {Effect._meta.db_table}")
+        cursor.execute(f"vacuum analyze {TaskExecution._meta.db_table}")
