@@ -20,6 +20,10 @@ from core.settings import (
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp"]
 if test_database := os.environ.get("TEST_DATABASE"):
     DATABASES["default"]["NAME"] = test_database
+# A second database of the same server, made only when a collected test asks for it: using= leads there.
+DATABASES["second"] = DATABASES["default"] | {
+    "TEST": {"NAME": f"test_{DATABASES['default']['NAME']}_second"}
+}
 
 TEST_RUN = os.environ.get("TEST_RUN") or f"test-{uuid4().hex[:12]}"
 CELERY_TASK_DEFAULT_QUEUE = TEST_RUN
