@@ -1,6 +1,7 @@
 """The Celery application. Importing it starts nothing; a worker or beat starts the embedded servers it needs."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -18,6 +19,11 @@ def start_embedded_servers(**_: Any) -> None:
     from core import embedded
 
     embedded.start_configured()
+
+
+@signals.beat_init.connect
+def make_room_for_schedule(sender: Any, **_: Any) -> None:
+    Path(sender.schedule_filename).parent.mkdir(parents=True, exist_ok=True)
 
 
 @signals.setup_logging.connect

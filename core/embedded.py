@@ -393,3 +393,8 @@ def _grant_others(path: Path, permissions: int) -> bool:
         return False
     path.chmod(stat.S_IMODE(mode) | permissions)
     return True
+
+
+if __name__ == "__main__":
+    stopped = stop()
+    say(f"Stopped {' and '.join(stopped)}." if stopped else "No embedded server was running.")

@@ -1,14 +1,49 @@
-"""The test suite's servers: embedded ones, started on demand, or those that DATABASE_URL and CELERY_BROKER_URL name."""
+"""The test suite's servers: embedded ones, started on demand, or those that DATABASE_URL and
+CELERY_BROKER_URL name. Any number of test runs may share them: each process has its own database
+and its own corner of the broker.
+"""
 
+import fcntl
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from core import embedded
 from tests.workers import Workers, empty_broker, leave_broker
 
 embedded.start_configured()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Give this process the first test database that no other process of the checkout holds.
+
+    A killed run lets go of its number, so its database is reused rather than left behind; what may
+    still be connected to it, such as a worker that outlived its test, is cut off.
+    """
+    folder = embedded.LOCAL / "test-databases"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        lock = os.open(folder / str(number), os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            os.close(lock)
+    name = f"test_{settings.DATABASES['default']['NAME']}_{number}"
+    connection.settings_dict["TEST"]["NAME"] = name
+    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+        )
+    yield
+    os.close(lock)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,77 @@
+"""Serve the whole application from one terminal: web, worker and beat, with an admin to log in as."""
+
+import secrets
+import shlex
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import BaseCommand, CommandError, CommandParser, call_command
+from django.db import connections
+from honcho.manager import Manager
+
+from core.embedded import LOCAL
+
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    help = __doc__
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8000, help="of the web server (8000)")
+        parser.add_argument("--concurrency", type=int, default=2, help="worker processes (2)")
+
+    def handle(self, *args: Any, port: int, concurrency: int, **options: Any) -> None:
+        refuse_a_taken_port(port)
+        self.stdout.write("Migrating the database…")
+        call_command("migrate", verbosity=0)
+        login = admin_login(LOCAL / "admin-password")
+        connections.close_all()  # the processes below are forked and must not share them
+
+        manager = Manager()
+        for name, module in {
+            "web": f"gunicorn core.wsgi --bind 127.0.0.1:{port} --workers 2",
+            "worker": f"celery -A core worker --concurrency {concurrency}",
+            "beat": "celery -A core beat",
+        }.items():
+            manager.add_process(name, f"exec {shlex.quote(sys.executable)} -m {module}")
+        self.stdout.write(f"\n  http://localhost:{port}/admin/\n  {login}\n  Ctrl-C stops all.\n\n")
+        manager.loop()
+        if manager.returncode not in {0, 130, 143}:
+            raise CommandError(
+                "One of the processes ended by itself, so the others were stopped: its last lines stand above.",
+                returncode=1,
+            )
+
+
+def refuse_a_taken_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} cannot be used: {error.strerror}. Choose another: make up PORT=8001."
+            ) from error
+
+
+def admin_login(remembered: Path) -> str:
+    """Make the admin with a generated password the first time, and say how to log in. Nobody's password is replaced."""
+    users = get_user_model().objects
+    admin = users.filter(username=ADMIN).first()
+    if admin is None:
+        password = secrets.token_urlsafe(12)
+        users.create_superuser(ADMIN, password=password)
+        remembered.parent.mkdir(exist_ok=True)
+        remembered.touch(mode=0o600)
+        remembered.write_text(password)
+    elif not remembered.exists() or not admin.check_password(password := remembered.read_text()):
+        return (
+            f"user {ADMIN}, with the password that was set for it "
+            f"(python manage.py changepassword {ADMIN} sets another)"
+        )
+    return f"user {ADMIN}, password {password}"

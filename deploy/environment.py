@@ -1,0 +1,117 @@
+"""Bring a virtual environment up to a requirements file: at once where it is, however many ask at the same time.
+
+Usage: python3 deploy/environment.py FOLDER REQUIREMENTS [--newest NAME]
+
+``--newest NAME`` leaves that package's pin out and installs its newest release. Standard library only.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+OLDEST_PYTHON = (3, 11)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(usage=(__doc__ or "").split("Usage: ")[1].splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("requirements", type=Path)
+    parser.add_argument("--newest", metavar="NAME")
+    chosen = parser.parse_args()
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit(
+            f"Python {sys.version.split()[0]} is too old: this project needs 3.11 or newer. "
+            "Name one, as in `make PYTHON=python3.12 …`."
+        )
+    with only_one(chosen.folder):
+        set_up(chosen.folder, chosen.requirements, chosen.newest)
+
+
+def set_up(folder: Path, requirements: Path, newest: str | None) -> None:
+    wanted = requirements.read_text()
+    if newest:
+        wanted = re.sub(rf"(?im)^{re.escape(newest)}==.*$", newest, wanted)
+    stamp = folder / f"{requirements.name}.stamp"
+    fingerprint = hashlib.sha256(f"{sys.version}\n{wanted}".encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == fingerprint and works(folder):
+        return
+    if not works(folder):
+        print(f"Creating the virtual environment {folder}…", flush=True)
+        command = [sys.executable, "-m", "venv", "--clear", os.fspath(folder)]
+        if subprocess.run(command, check=False).returncode:
+            sys.exit("Debian and Ubuntu ship venv apart: apt-get install python3-venv.")
+    print(f"Installing {requirements} into {folder}…", flush=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(wanted)
+        file.flush()
+        install(interpreter(folder), file.name, packages=len(re.findall(r"(?m)^\w", wanted)))
+    stamp.write_text(fingerprint)
+
+
+def install(python: str, requirements: str, packages: int) -> None:
+    """Run pip, and show of all that it says how far it is, or everything if it fails."""
+    command = [python, "-m", "pip", "install", "--disable-pip-version-check", "-r", requirements]
+    said, seen = [], 0
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            said.append(line)
+            if line.startswith(("Collecting ", "Processing ", "Requirement already", "Ignoring ")):
+                seen += 1
+                progress(f"  {min(seen, packages)} of {packages} packages", seen % 20 == 0)
+            elif line.startswith("Installing collected"):
+                progress("  unpacking them…", True)
+    progress("", False)
+    if pip.returncode:
+        sys.exit("".join(said) + "The packages could not be installed: the reason stands above.")
+
+
+def progress(line: str, milestone: bool) -> None:
+    """On a terminal one line that moves; elsewhere a line now and then."""
+    if sys.stdout.isatty():
+        print(f"\r{line}\033[K", end="", flush=True)
+    elif milestone:
+        print(line, flush=True)
+
+
+def interpreter(folder: Path) -> str:
+    return os.fspath(folder / "bin" / "python")
+
+
+def works(folder: Path) -> bool:
+    """Whether the environment is whole and made by this very version of Python."""
+    try:
+        asked = subprocess.run(
+            [interpreter(folder), "-c", "import pip, sys; print(sys.version)"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return False
+    return asked.returncode == 0 and asked.stdout.strip() == sys.version.strip()
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    with open(f"{folder}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another command is setting up {folder}: waiting for it…", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    main()
