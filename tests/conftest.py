@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connection
+from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from core import embedded
@@ -22,10 +21,10 @@ embedded.start_configured()
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Give this process the first test database that no other process of the checkout holds.
+    """Give this process the first test databases that no other process of the checkout holds.
 
-    A killed run lets go of its number, so its database is reused rather than left behind; what may
-    still be connected to it, such as a worker that outlived its test, is cut off.
+    A killed run lets go of its number, so its databases are reused rather than left behind; what
+    may still be connected to them, such as a worker that outlived its test, is cut off.
     """
     folder = embedded.LOCAL / "test-databases"
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,12 +35,14 @@ def django_db_modify_db_settings(django_db_blocker: DjangoDbBlocker) -> Iterator
             break
         except BlockingIOError:
             os.close(lock)
-    name = f"test_{settings.DATABASES['default']['NAME']}_{number}"
-    connection.settings_dict["TEST"]["NAME"] = name
-    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
-        cursor.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
-        )
+    for connection in connections.all():
+        test = connection.settings_dict["TEST"]
+        test["NAME"] = f"{test['NAME'] or 'test_' + connection.settings_dict['NAME']}_{number}"
+        with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+            cursor.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+                [test["NAME"]],
+            )
     yield
     os.close(lock)
 
