@@ -1,0 +1,65 @@
+"""Messages that were really published, delivered in this process by Celery's own request and tracer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery.worker.request import Request
+from django.conf import settings
+from kombu import Queue
+from kombu.message import Message
+
+from core.celery import app
+
+
+class Inbox:
+    """The test run's own queue; nobody else listens there."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator[Inbox]:
+        with app.connection() as connection:
+            queue = app.amqp.queues[settings.TEST_RUN](connection.default_channel)
+            queue.declare()
+            yield cls(queue)
+
+    def take(self) -> Arrived:
+        """The next message, whatever its countdown says."""
+        message = self.queue.get()
+        assert message is not None, "no message is in the queue"
+        return Arrived(message)
+
+    @property
+    def is_empty(self) -> bool:
+        message = self.queue.get()
+        if message is not None:
+            message.requeue()
+        return message is None
+
+
+class Arrived:
+    """One message in a worker's hands: ``run`` it, ``lose`` it (the broker delivers it again)."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.request = Request(
+            message,
+            app=app,
+            hostname="worker@test",
+            on_ack=lambda *_: message.ack(),
+            on_reject=lambda _log, _errors, requeue: message.reject(requeue=requeue),
+        )
+        self.headers: dict[str, Any] = dict(message.headers)
+
+    def run(self) -> Any:
+        """What the task returned, or the exception that it failed or left with."""
+        return self.request.execute()
+
+    def lose(self) -> None:
+        """As when the worker died with it unacknowledged."""
+        self.message.requeue()
