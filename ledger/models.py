@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 from django.db import models
@@ -33,7 +32,7 @@ class VerbatimJSONField(models.JSONField):
         return "json"
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value
+        return value  # psycopg has parsed it already; a text result must not be parsed twice
 
 
 class TaskExecution(models.Model):
