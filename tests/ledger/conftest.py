@@ -1,4 +1,4 @@
-"""What the tests of the ledger stand on: a clock that can be moved, further sessions, the wire, the broker."""
+"""What these tests stand on: a clock that can be moved, further sessions, the wire, the broker."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def clock(transactional_db: None) -> Iterator[Clock]:
 
 @pytest.fixture
 def session(transactional_db: None) -> Iterator[Callable[[], psycopg.Connection]]:
-    """Opens further connections to the test database, in autocommit: another process, as the server sees it."""
+    """Opens further connections, in autocommit: to the server each is another process."""
     opened: list[psycopg.Connection] = []
 
     def open_session() -> psycopg.Connection:

@@ -1,4 +1,4 @@
-"""Messages that were really published, delivered in this process by Celery's own request and tracer."""
+"""Messages really published, then delivered in this process by Celery's own request and tracer."""
 
 from __future__ import annotations
 

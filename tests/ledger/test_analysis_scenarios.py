@@ -1,4 +1,4 @@
-"""The scenarios that the ledger was asked for, category by category, in the call shapes they were asked in.
+"""The scenarios that the ledger was asked for, category by category and in their own call shapes.
 
 ``self`` is any object with a ``name``, as Celery's bound task is one.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,11 +40,11 @@ def me() -> SimpleNamespace:
 
 
 @pytest.fixture
-def days(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def days(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """``days.today`` is the business date of direct calls."""
     days = SimpleNamespace(today=dt.date(2025, 10, 31))
     monkeypatch.setattr(periods, "today", lambda: days.today)
-    yield days
+    return days
 
 
 class TestIdempotencyKey:
@@ -116,7 +115,11 @@ class TestIdempotentTaskDecorator:
             Effect.objects.create(key=str(employee_id))
             return employee_id
 
-        assert [task(me, 1, 2025, 10), task(me, 2, 2025, 10), task(me, 1, year=2025, month=10)] == [1, 2, 1]
+        assert [task(me, 1, 2025, 10), task(me, 2, 2025, 10), task(me, 1, year=2025, month=10)] == [
+            1,
+            2,
+            1,
+        ]
         assert Effect.objects.count() == 2
 
     def test_exception_not_cached(self, me: SimpleNamespace) -> None:

@@ -1,4 +1,4 @@
-"""Several real connections at once: each call runs in a thread of its own, with Django's connection of its own."""
+"""Several real connections at once: each call in a thread of its own, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE = 20.0
 
 
 class Elsewhere:
-    """Runs calls in threads of their own, and ends their connections before the test's database is emptied.
+    """Runs calls in threads of their own, and ends their connections before the database is emptied.
 
     with Elsewhere() as elsewhere:
         first = elsewhere.call(pay, 7)
@@ -28,7 +28,10 @@ class Elsewhere:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
     ) -> None:
         self._pool.shutdown(wait=True)
 
@@ -43,7 +46,7 @@ class Elsewhere:
 
 
 def at_once(count: int, function: Callable[[int], T]) -> list[T | BaseException]:
-    """Call ``function(i)`` in ``count`` threads, released together; results or exceptions, by ``i``."""
+    """Call ``function(i)`` in ``count`` threads, released together: results or exceptions, by i."""
     start = threading.Barrier(count)
 
     def run(i: int) -> T | BaseException:

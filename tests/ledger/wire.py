@@ -1,4 +1,4 @@
-"""What really goes over a database connection: libpq's own trace, which no wrapper of ours can flatter."""
+"""What really goes over a database connection, by libpq's own trace: no wrapper can flatter it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 SUPPRESS_TIMESTAMPS = 1
-MESSAGE = re.compile(r'^([FB])\t\d+\t(\w+)(?:\t(.*))?$')
+MESSAGE = re.compile(r"^([FB])\t\d+\t(\w+)(?:\t(.*))?$")
 
 
 @dataclass
 class Traffic:
-    """``sent``: texts of the queries sent, one a round trip. ``replies``: how often the server was done."""
+    """``sent``: the queries, one a round trip. ``replies``: how often the server was done."""
 
     sent: list[str] = field(default_factory=list)
     replies: int = 0
 
     @property
     def statements(self) -> list[str]:
-        """Single statements, without their parameters: ``begin``, ``ledger_claim``, ``commit``, ``insert`` …"""
+        """Single statements by their first word, or by the ledger's function that they call."""
         found = []
         for batch in self.sent:
             for statement in re.sub(r"'(?:[^']|'')*'", "?", batch).split(";"):
