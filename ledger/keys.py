@@ -11,9 +11,10 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import hashlib
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Any
 
@@ -24,6 +25,9 @@ from .exceptions import UnusableArgument
 KEY_PREFIX = "idempotent"
 MAX_TASK_NAME = 200
 MAX_KEY = 300
+
+# The thread's own context would round, and so make one key of two amounts.
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 def canonical(value: object, where: str) -> str:
@@ -36,6 +40,15 @@ def canonical(value: object, where: str) -> str:
 
 def canonical_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     """Positional values by position and keyword-only values by name, as canonical text."""
+    try:
+        return _canonical_arguments(args, kwargs)
+    except RecursionError:
+        raise UnusableArgument(
+            "an argument is nested too deeply, or contains itself. Pass flat data, or an id."
+        ) from None
+
+
+def _canonical_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     positional = ",".join([canonical(value, f"argument {i}") for i, value in enumerate(args)])
     if not kwargs:
         return f"[{positional}]{{}}"
@@ -92,15 +105,15 @@ def _mapping(value: Mapping[object, object], where: str) -> str:
 def _json_name(name: object, where: str) -> str:
     """A dictionary key as it arrives at a worker, where JSON has made text of it."""
     if isinstance(name, str):
-        return str(name)
-    if name is None or isinstance(name, bool):
-        return {None: "null", True: "true", False: "false"}[name]
-    if isinstance(name, (int, float)):
-        return repr(name)
-    raise UnusableArgument(
-        f"{where} has a dictionary key of type {type(name).__name__}, which JSON cannot carry. "
-        "Use text keys."
-    )
+        return str.__str__(name)
+    try:
+        (text,) = json.loads(json.dumps({name: None}))
+    except TypeError:
+        raise UnusableArgument(
+            f"{where} has a dictionary key of type {type(name).__name__}, which JSON cannot carry. "
+            "Use text keys."
+        ) from None
+    return str(text)
 
 
 def _set(value: frozenset[object], where: str) -> str:
@@ -108,7 +121,7 @@ def _set(value: frozenset[object], where: str) -> str:
 
 
 def _decimal(value: Decimal) -> str:
-    return str(value.normalize() + 0) if value.is_finite() else str(value)
+    return str(_EXACT.plus(value.normalize(_EXACT))) if value.is_finite() else str(value)
 
 
 def _datetime(value: dt.datetime, where: str) -> str:
@@ -146,7 +159,7 @@ _ENCODERS: dict[type, Callable[[Any, str], str]] = {
     dt.datetime: _datetime,
     dt.date: _tagged("date", dt.date.isoformat),
     dt.time: _tagged("time", _time),
-    dt.timedelta: _tagged("timedelta", lambda value: repr(value.total_seconds())),
+    dt.timedelta: _tagged("timedelta", lambda d: f"{d.days}:{d.seconds}:{d.microseconds}"),
     bytes: _tagged("bytes", bytes.hex),
 }
 
@@ -159,10 +172,11 @@ def _enum(value: enum.Enum, where: str) -> str:
 _SUBCLASSES: tuple[tuple[type, Callable[[Any, str], str]], ...] = (
     (enum.Enum, _enum),
     (Model, _model),
-    (str, lambda value, where: _quote(str(value))),
-    (int, lambda value, where: int.__repr__(int(value))),
-    (float, lambda value, where: float.__repr__(float(value))),
+    (str, lambda value, where: _quote(str.__str__(value))),
+    (int, _ENCODERS[int]),
+    (float, _ENCODERS[float]),
     (dt.datetime, _datetime),
+    (dt.date, _ENCODERS[dt.date]),
     (dict, _mapping),
     (list, _sequence),
     (tuple, _sequence),
