@@ -1,4 +1,4 @@
-"""Several real connections at once: each call in a thread of its own, on a connection of its own."""
+"""Several real connections at once: each call runs in a thread, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE = 20.0
 
 
 class Elsewhere:
-    """Runs calls in threads of their own, and ends their connections before the database is emptied.
+    """Runs calls in threads, and ends their connections before the database is emptied.
 
     with Elsewhere() as elsewhere:
         first = elsewhere.call(pay, 7)
