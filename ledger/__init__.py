@@ -18,6 +18,7 @@ Where things are, in the order a delivery meets them:
     guarantees/    the protocol, one file each   protocol     what all guarantees decide alike
     store          the SQL, one function a verb  sql/         the functions themselves, and their races
     execution      what a body may ask           results      stored and replayed
+    recent         a hint that saves a trip
     log, signals   what is told                  lookup       key, status and clearing by name
     sweep, tasks   expiry, purge, recovery       guards       what the database itself refuses
 """

@@ -43,13 +43,13 @@ def next_opening(call: Call, live: store.Live, look: int) -> Opening:
         )
     if look == MOST_LOOKS:
         in_progress(call)
-    if live.claimed is not None:  # ours, but somebody looks at it at this moment
+    if live.claimed:  # ours, but somebody looks at it at this moment
         time.sleep(SECOND_LOOK / 10)
         return partial(store.lock_again, claimed=live.claimed)
     if live.is_orphan:
         time.sleep(SECOND_LOOK)
         return partial(store.take_over, orphan=live)
-    if live.locked:  # freed between the claim's look and this one
+    if live.locked or live.state == "completed":  # settled between the claim's look and this one
         return store.claim
     in_progress(call)
 

@@ -25,22 +25,22 @@ CLAIM_LOST = "LDG01"
 
 _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
-_LOCK = "select * from ledger_lock(%s)"
+_LOCK = "select ledger_lock(%s)"
 
 
 class Live(NamedTuple):
     """The live row as read after trying the run lock; ``id`` is None where there is none."""
 
+    claimed: int | None
+    """The attempt this delivery claimed; 0: the row answers it; None: neither."""
     locked: bool
     id: int | None
     state: str | None
     attempt: int
     crashes: int
-    args_hash: str
-    expired: bool | None
+    args_hash: str | None
+    expired: bool
     result: str | None
-    claimed: int | None
-    """The attempt this delivery claimed, or None."""
 
     @property
     def is_ours(self) -> bool:
@@ -48,7 +48,7 @@ class Live(NamedTuple):
 
     @property
     def is_answer(self) -> bool:
-        return self.state == "completed" and not self.expired
+        return self.claimed == 0 and self.state == "completed"
 
     @property
     def is_orphan(self) -> bool:
@@ -113,14 +113,6 @@ def complete(
     raises, so that the commit behind it cannot happen."""
     sql = "select ledger_complete(%s, %s, %s, %s)"
     _send(connection, _then_commit(sql, joined), (live.id, live.attempt, result, ttl))
-
-
-def skip(connection: Connection, call: Call, live: Live, *, joined: bool) -> None:
-    """Record that a duplicate was answered, and commit."""
-    sql = "select ledger_skip(%s, %s, %s, %s, %s)"
-    delivery = call.delivery
-    parameters = (live.id, live.attempt, delivery.task_id, delivery.worker, not joined)
-    _send(connection, _then_commit(sql, joined), parameters)
 
 
 def answer(connection: Connection, call: Call) -> Answer | None:
@@ -213,7 +205,17 @@ def _live(cursor: psycopg.ClientCursor[Any]) -> Live:
     more: bool | None = True
     while more:
         if cursor.description:
-            rows.append(cursor.fetchone())
+            rows.append(cursor.fetchone()[0])
         more = cursor.nextset()
-    (claimed,), live = rows
-    return Live(*live, claimed)
+    claimed, (locked, id, state, attempt, crashes, args_hash, expired, result) = rows
+    return Live(
+        claimed=claimed,
+        locked=locked == "true",
+        id=id and int(id),
+        state=state,
+        attempt=int(attempt or 0),
+        crashes=int(crashes or 0),
+        args_hash=args_hash,
+        expired=expired == "true",
+        result=result,
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 
-from .. import log, protocol, readable, results, store
+from .. import log, protocol, readable, recent, results, store
 from ..exceptions import ExecutionInProgress, LostClaim
 from ..execution import Execution, executing, is_running_here
 
@@ -55,7 +55,7 @@ def run(call: Call) -> Any:
 
 
 def _deliver(call: Call, connection: Connection) -> Any:
-    if call.delivery.is_probably_duplicate:
+    if call.delivery.is_probably_duplicate or recent.knows(call.database, call.key):
         try:
             answer = store.answer(connection, call)
         except OUTAGES as error:
@@ -72,15 +72,14 @@ def _deliver(call: Call, connection: Connection) -> Any:
                 live = progress.live = opening(connection, call, joined=False)
                 if live.is_ours:
                     result = _perform(call, connection, progress, joined=False)
-                elif live.is_answer:
-                    protocol.refuse_other_payload(call, live)
-                    store.skip(connection, call, live, joined=False)
         except BaseException as raised:  # noqa: BLE001 - told apart and raised again
             _undone(call, connection, progress, raised)
         if live.is_ours:
             log.completed(call, live.attempt)
+            recent.remember(call.database, call.key)
             return result
         if live.is_answer:
+            recent.remember(call.database, call.key)
             return protocol.replay(call, live.result)
         opening = protocol.next_opening(call, live, look)
     raise AssertionError("next_opening leaves at the last look")
@@ -94,8 +93,6 @@ def _joined(call: Call, connection: Connection) -> Any:
         progress = _Progress()
         live = progress.live = opening(connection, call, joined=True)
         if live.is_answer:
-            protocol.refuse_other_payload(call, live)
-            store.skip(connection, call, live, joined=True)
             return protocol.replay(call, live.result)
         if live.is_ours:
             try:

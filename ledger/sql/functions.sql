@@ -29,11 +29,13 @@ create or replace function ledger_record(
         (p_execution, p_kind, ledger_now(), p_attempt, p_task_id, p_worker, p_actor, p_reason, p_traceback)
 $$;
 
--- CLAIM. Returns the attempt that is now the caller's, or null where there is nothing to claim
--- (somebody holds the lock, or the live row is running, completed or held).
+-- CLAIM. Returns the attempt that is now the caller's; 0 where the execution is completed, its skip
+-- recorded, so that the caller answers from it; null where there is nothing to claim (running, held,
+-- completed with other arguments, or somebody holds the lock).
 -- The lock comes before the insert, so that a claim never waits on the unfinished insert of a
--- transaction that joined the caller's. The lock ends with this claim's commit; ledger_lock takes
--- it again for the run, and the attempt tells whether anybody came between.
+-- transaction that joined the caller's. What is completed is stable and answered without the lock.
+-- The lock ends with this claim's commit; ledger_lock takes it again for the run, and the attempt tells
+-- whether anybody came between.
 -- p_async: the commit may be asynchronous where the effects commit in the same database later: the
 -- WAL is ordered, so their durable commit makes this one durable. Never for effects elsewhere.
 create or replace function ledger_claim(
@@ -42,40 +44,37 @@ create or replace function ledger_claim(
     p_max_crashes integer, p_async boolean
 ) returns integer language plpgsql volatile set enable_seqscan = off as $$
 declare
+    locked boolean := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
     live ledger_taskexecution;
-    moment timestamptz;
+    moment timestamptz := ledger_now();
 begin
     if p_async then
         perform set_config('synchronous_commit', 'off', true);
     end if;
-    if not pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+    select * into live from ledger_taskexecution where key = p_key and retired_at is null;
+    if live.state = 'completed' and (live.expires_at is null or live.expires_at > moment) then
+        if live.args_hash <> p_args_hash then
+            return null;
+        end if;
+        perform ledger_record(live.id, 'skipped', live.attempt, p_task_id, p_worker);
+        return 0;
+    end if;
+    if not locked or live.state in ('running', 'held') then
         return null;
     end if;
-    moment := ledger_now();
-    loop
-        insert into ledger_taskexecution
-            (key, task_name, args_hash, arguments, period, guarantee, state, attempt, crashes,
-             task_id, root_id, worker, claimed_at, started_at, retired_reason, error)
-        values
-            (p_key, p_task_name, p_args_hash, p_arguments::jsonb, p_period, p_guarantee, 'running', 1, 0,
-             p_task_id, p_root_id, p_worker, moment, moment, '', '')
-        on conflict (key) where retired_at is null do nothing;
-        if found then
-            return 1;
-        end if;
 
-        -- The row may be retired or released by someone without the run lock, so lock it as well.
-        select * into live from ledger_taskexecution
-            where key = p_key and retired_at is null for update;
-        continue when not found;  -- retired between the two statements
-
-        if live.state = 'failed' and live.crashes > p_max_crashes then
+    if live.state = 'completed' then
+        -- A sweep may be retiring it too: the row lock decides who does.
+        update ledger_taskexecution
+            set retired_at = moment, retired_reason = 'expired' where id = live.id and retired_at is null;
+    elsif live.state = 'failed' then
+        perform from ledger_taskexecution where id = live.id and retired_at is null for update;
+        if found and live.crashes > p_max_crashes then
             update ledger_taskexecution set state = 'held' where id = live.id;
             perform ledger_record(live.id, 'held', live.attempt, p_task_id, p_worker, '',
                 format('%s workers lost in a row', live.crashes));
             return null;
-        end if;
-        if live.state = 'failed' then
+        elsif found then
             update ledger_taskexecution
                 set state = 'running', attempt = attempt + 1, args_hash = p_args_hash,
                     arguments = p_arguments::jsonb, task_id = p_task_id, root_id = p_root_id,
@@ -83,26 +82,29 @@ begin
                 where id = live.id;
             return live.attempt + 1;
         end if;
-        if live.state = 'completed' and live.expires_at <= moment then
-            update ledger_taskexecution
-                set retired_at = moment, retired_reason = 'expired' where id = live.id;
-            continue;
-        end if;
-        return null;
-    end loop;
+    end if;
+
+    insert into ledger_taskexecution
+        (key, task_name, args_hash, arguments, period, guarantee, state, attempt, crashes,
+         task_id, root_id, worker, claimed_at, started_at, retired_reason, error)
+    values
+        (p_key, p_task_name, p_args_hash, p_arguments::jsonb, p_period, p_guarantee, 'running', 1, 0,
+         p_task_id, p_root_id, p_worker, moment, moment, '', '');
+    return 1;
 end $$;
 
 -- LOCK, then read. The first statement of the run's own transaction: holding this lock is what "the
--- worker is alive" means. One row always; id is null where no live row is visible.
-create or replace function ledger_lock(
-    p_key text, out locked boolean, out id bigint, out state text, out attempt integer,
-    out crashes integer, out args_hash text, out expired boolean, out result text
-) language plpgsql volatile set enable_seqscan = off as $$
+-- worker is alive" means. Whether it was obtained, then the live row; its id is null where none is
+-- visible. As an array, which costs a fraction of a row set.
+create or replace function ledger_lock(p_key text) returns text[]
+language plpgsql volatile set enable_seqscan = off as $$
+declare
+    locked boolean := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
+    live ledger_taskexecution;
 begin
-    locked := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
-    select e.id, e.state, e.attempt, e.crashes, e.args_hash, e.expires_at <= ledger_now(), e.result::text
-        into id, state, attempt, crashes, args_hash, expired, result
-        from ledger_taskexecution e where e.key = p_key and e.retired_at is null;
+    select * into live from ledger_taskexecution where key = p_key and retired_at is null;
+    return array[locked::text, live.id::text, live.state, live.attempt::text, live.crashes::text,
+        live.args_hash, (live.expires_at <= ledger_now())::text, live.result::text];
 end $$;
 
 -- COMPLETE, in the transaction of the effects. It must RAISE where no row matches: the COMMIT that
@@ -184,19 +186,9 @@ begin
         where e.key = p_key and e.retired_at is null and e.state = 'completed'
             and (e.expires_at is null or e.expires_at > ledger_now());
     if found then
-        perform ledger_skip(id, at_attempt, p_task_id, p_worker, true);
-    end if;
-end $$;
-
--- SKIP: a duplicate was answered.
-create or replace function ledger_skip(
-    p_id bigint, p_attempt integer, p_task_id text, p_worker text, p_async boolean
-) returns void language plpgsql volatile as $$
-begin
-    if p_async then
         perform set_config('synchronous_commit', 'off', true);
+        perform ledger_record(id, 'skipped', at_attempt, p_task_id, p_worker);
     end if;
-    perform ledger_record(p_id, 'skipped', p_attempt, p_task_id, p_worker);
 end $$;
 
 -- RETIRE by a person's decision. 'running' where its worker is alive, 'none' where nothing is live.
