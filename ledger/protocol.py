@@ -74,11 +74,11 @@ def replay(call: Call, result: str | None) -> Any:
     return value
 
 
-def refuse_other_payload(call: Call, live: store.Live | store.Answer) -> None:
+def refuse_other_payload(call: Call, live: store.Live) -> None:
     """With ``key=``, the arguments outside of the key must be those of the execution it names."""
     if live.id is None or live.args_hash == call.identity.args_hash:
         return
-    if isinstance(live, store.Live) and live.state == "failed":  # a failure binds nobody
+    if live.state == "failed" or live.expired:  # these bind nobody
         return
     raise PayloadMismatch(
         f"{call.key} was executed with other arguments than this call's. The key= of "

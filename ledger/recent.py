@@ -5,15 +5,17 @@ Only a hint that saves a round trip: what it says is looked up in the ledger all
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 MOST = 1000
 
-_completed: dict[tuple[str, str], None] = {}
+_completed: OrderedDict[tuple[str, str], None] = OrderedDict()  # its popitem is safe in threads
 
 
 def remember(database: str, key: str) -> None:
     _completed[database, key] = None
     if len(_completed) > MOST:
-        _completed.pop(next(iter(_completed)), None)
+        _completed.popitem(last=False)
 
 
 def knows(database: str, key: str) -> bool:

@@ -56,14 +56,6 @@ class Live(NamedTuple):
         return self.locked and self.state == "running"
 
 
-class Answer(NamedTuple):
-    """A completed execution found by ``answer``."""
-
-    id: int
-    args_hash: str
-    result: str | None
-
-
 def claim(connection: Connection, call: Call, *, joined: bool) -> Live:
     """Claim, commit, begin, lock, read: one round trip that leaves the run's transaction open.
 
@@ -115,11 +107,12 @@ def complete(
     _send(connection, _then_commit(sql, joined), (live.id, live.attempt, result, ttl))
 
 
-def answer(connection: Connection, call: Call) -> Answer | None:
-    """The completed execution of this key, its skip recorded, or None. One round trip, no lock."""
-    sql = "select * from ledger_answer(%s, %s, %s)"
-    row = _send(connection, sql, (call.key, call.delivery.task_id, call.delivery.worker)).fetchone()
-    return None if row is None or row[0] is None else Answer(*row)
+def answer(connection: Connection, call: Call) -> str | None:
+    """The result of this completed call, its skip recorded, or None. One round trip, no lock."""
+    delivery = call.delivery
+    parameters = (call.key, call.identity.args_hash, delivery.task_id, delivery.worker)
+    result: str | None = _value(connection, "select ledger_answer(%s, %s, %s, %s)", parameters)
+    return result
 
 
 def fail(connection: Connection, call: Call, live: Live, error: str, traceback: str) -> None:

@@ -61,8 +61,7 @@ def _deliver(call: Call, connection: Connection) -> Any:
         except OUTAGES as error:
             raise _Unreachable(error, began=False) from error
         if answer is not None:
-            protocol.refuse_other_payload(call, answer)
-            return protocol.replay(call, answer.result)
+            return protocol.replay(call, answer)
 
     opening: protocol.Opening = store.claim
     for look in range(1, protocol.MOST_LOOKS + 1):

@@ -173,22 +173,23 @@ begin
     return p_attempt + 1;
 end $$;
 
--- ANSWER a delivery that is probably a duplicate, without a lock: what is completed does not change.
--- The record of a skip may be lost with the server's power, never with a process.
+-- ANSWER a delivery that is probably a duplicate with its result, or null where it is none, without a
+-- lock: what is completed does not change. The record of a skip may be lost with the server's power,
+-- never with a process.
 create or replace function ledger_answer(
-    p_key text, p_task_id text, p_worker text, out id bigint, out args_hash text, out result text
-) language plpgsql volatile set enable_seqscan = off as $$
+    p_key text, p_args_hash text, p_task_id text, p_worker text
+) returns text language plpgsql volatile set enable_seqscan = off as $$
 declare
-    at_attempt integer;
+    live ledger_taskexecution;
 begin
-    select e.id, e.attempt, e.args_hash, e.result::text into id, at_attempt, args_hash, result
-        from ledger_taskexecution e
-        where e.key = p_key and e.retired_at is null and e.state = 'completed'
-            and (e.expires_at is null or e.expires_at > ledger_now());
+    select * into live from ledger_taskexecution
+        where key = p_key and retired_at is null and state = 'completed' and args_hash = p_args_hash
+            and (expires_at is null or expires_at > ledger_now());
     if found then
         perform set_config('synchronous_commit', 'off', true);
-        perform ledger_record(id, 'skipped', at_attempt, p_task_id, p_worker);
+        perform ledger_record(live.id, 'skipped', live.attempt, p_task_id, p_worker);
     end if;
+    return live.result::text;
 end $$;
 
 -- RETIRE by a person's decision. 'running' where its worker is alive, 'none' where nothing is live.
