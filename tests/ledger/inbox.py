@@ -58,7 +58,8 @@ class Arrived:
 
     def run(self) -> Any:
         """What the task returned, or the exception that it failed or left with."""
-        return self.request.execute()
+        outcome = self.request.execute()
+        return getattr(outcome, "exception", outcome)
 
     def lose(self) -> None:
         """As when the worker died with it unacknowledged."""

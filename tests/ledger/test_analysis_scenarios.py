@@ -266,7 +266,7 @@ class TestRetryScenarios:
 
 
 class TestPerformance:
-    def test_a_skipped_execution_costs_two_round_trips_and_no_body(
+    def test_a_skipped_execution_costs_at_most_two_round_trips_and_no_body(
         self, me: SimpleNamespace, wire: Wire
     ) -> None:
         @idempotent_task(ttl_hours=24)
@@ -280,5 +280,5 @@ class TestPerformance:
             task(me)
 
         assert first.replies == 3  # claim, the body's one insert, completion
-        assert duplicate.replies == 2
+        assert 1 <= duplicate.replies <= 2
         assert "insert" not in duplicate.statements
