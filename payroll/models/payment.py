@@ -1,0 +1,35 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from .fields import currency_field, money_field
+from .payslip import Payslip
+
+
+class Payment(models.Model):
+    """Net pay on its way to the employee."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+
+    payslip = models.OneToOneField(Payslip, models.PROTECT, related_name="payment")
+    amount = money_field()
+    currency = currency_field()
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.CheckConstraint(name="payment_is_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="payment_sent_has_a_time",
+                condition=Q(status="pending", sent_at=None)
+                | Q(status="sent", sent_at__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Payment {self.pk}"

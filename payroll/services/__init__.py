@@ -1,0 +1,22 @@
+"""What can be done with payroll, one file a verb. Tasks and commands both call these.
+
+Each posting runs in the caller's transaction or in one of its own, and none of them keeps itself
+from running twice: that is the ledger's work.
+"""
+
+from .calculate import calculate
+from .correct_payslip import correct_payslip
+from .find_missing import find_missing
+from .gather import fingerprint, gather
+from .post_payslip import post_payslip
+from .settle_payment import settle_payment
+
+__all__ = [
+    "calculate",
+    "correct_payslip",
+    "find_missing",
+    "fingerprint",
+    "gather",
+    "post_payslip",
+    "settle_payment",
+]
