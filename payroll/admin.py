@@ -1,0 +1,100 @@
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import (
+    Employee,
+    HourlyRate,
+    JournalEntry,
+    JournalLine,
+    Payment,
+    PayPolicy,
+    Payslip,
+    PayslipLine,
+    WorkLog,
+)
+
+
+class ReadOnly:
+    """What was posted is looked at and not touched; a correction is posted beside it."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class HourlyRateInline(admin.TabularInline):
+    model = HourlyRate
+    extra = 0
+
+
+class PayslipLineInline(ReadOnly, admin.TabularInline):
+    model = PayslipLine
+
+
+class JournalLineInline(ReadOnly, admin.TabularInline):
+    model = JournalLine
+
+
+@admin.register(PayPolicy)
+class PayPolicyAdmin(admin.ModelAdmin):
+    list_display = ("code", "name", "daily_after", "weekly_after", "night_premium", "minute_step")
+
+
+@admin.register(Employee)
+class EmployeeAdmin(admin.ModelAdmin):
+    list_display = ("number", "name", "pay_policy", "time_zone", "currency", "hired_on", "left_on")
+    list_filter = ("pay_policy", "currency")
+    list_select_related = ("pay_policy",)
+    search_fields = ("number", "name")
+    inlines = (HourlyRateInline,)
+
+
+@admin.register(WorkLog)
+class WorkLogAdmin(admin.ModelAdmin):
+    list_display = ("employee", "check_in", "check_out", "time_zone")
+    list_filter = (("check_out", admin.EmptyFieldListFilter),)
+    list_select_related = ("employee",)
+    search_fields = ("employee__number",)
+    raw_id_fields = ("employee",)
+
+
+@admin.register(Payslip)
+class PayslipAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = (
+        "employee",
+        "year",
+        "month",
+        "sequence",
+        "kind",
+        "gross",
+        "net",
+        "currency",
+        "posted_at",
+    )
+    list_filter = ("year", "month", "kind", "currency")
+    list_select_related = ("employee",)
+    search_fields = ("employee__number",)
+    inlines = (PayslipLineInline,)
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ("description", "currency", "posted_at")
+    list_filter = ("currency",)
+    search_fields = ("description",)
+    inlines = (JournalLineInline,)
+
+
+@admin.register(Payment)
+class PaymentAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ("id", "payslip", "amount", "currency", "status", "created_at", "sent_at")
+    list_filter = ("status", "currency")
+    list_select_related = ("payslip",)
+    search_fields = ("payslip__employee__number",)
