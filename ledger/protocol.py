@@ -43,7 +43,7 @@ def next_opening(call: Call, live: store.Live, look: int) -> Opening:
         )
     if look == MOST_LOOKS:
         in_progress(call)
-    if live.claimed:  # ours, but somebody looks at it at this moment
+    if live.state == "running" and live.claimed == live.attempt:  # ours, but somebody looks at it
         time.sleep(SECOND_LOOK / 10)
         return partial(store.lock_again, claimed=live.claimed)
     if live.is_orphan:
