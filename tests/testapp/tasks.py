@@ -4,6 +4,7 @@ import os
 
 from celery import Task, shared_task
 
+from tests.testapp import protected  # noqa: F401  its tasks are registered with these
 from tests.testapp.models import Effect
 
 

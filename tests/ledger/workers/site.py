@@ -1,0 +1,104 @@
+"""A broker, the workers on it, and what a test asks of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from celery import Task
+from celery.result import AsyncResult
+from kombu import Connection
+
+from ledger import make_idempotency_key
+from ledger.models import TaskExecution
+from tests.testapp.faults import Fault
+from tests.testapp.models import Effect
+from tests.workers import Worker, Workers, wait_until
+
+QUICK = ("--", "worker.lost_wait=0.1")
+"""How long a worker waits for the result of a lost pool process: Celery's default is 10 s."""
+
+
+class Site:
+    """Workers on one broker, and the way messages get there."""
+
+    def __init__(
+        self, workers: Workers, connection: Connection | None, environment: Mapping[str, str]
+    ) -> None:
+        self.workers = workers
+        self.connection = connection
+        self.environment = environment
+
+    def worker(self) -> Worker:
+        """One that lives, started if there is none."""
+        living = [worker for worker in self.workers.started if worker.alive]
+        return living[0] if living else self.start(concurrency=4)
+
+    def start(self, concurrency: int = 1, pool: str = "prefork", **environment: str) -> Worker:
+        return self.workers.start(
+            concurrency,
+            pool,
+            visibility_timeout=1,
+            environment={**self.environment, **environment},
+            options=QUICK,
+        )
+
+    def publish(
+        self,
+        task: Task,
+        *args: object,
+        faults: Iterable[Fault] = (),
+        headers: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Publish a message that asks for ``faults``; options are those of ``apply_async``."""
+        asked = {"faults": list(faults)} if faults else {}
+        return task.apply_async(
+            args, headers={**asked, **(headers or {})}, connection=self.connection, **options
+        )
+
+
+class Gate:
+    """Where a body waits for the test: ``Gate(tmp_path).fault`` goes into the message."""
+
+    def __init__(self, folder: Path, name: str = "gate") -> None:
+        self.folder = folder / name
+        self.folder.mkdir()
+
+    def fault(self, at: str = "body", **fault: Any) -> Fault:
+        return {"at": at, "do": "wait", "gate": str(self.folder), **fault}
+
+    def wait_for(self, arrivals: int = 1) -> None:
+        wait_until(
+            lambda: len(list(self.folder.glob("reached by *"))) >= arrivals,
+            what=f"{arrivals} bodies at {self.folder}",
+        )
+
+    def open(self) -> None:
+        (self.folder / "open").touch()
+
+
+def execution(task: Task, *args: object) -> TaskExecution:
+    """The live execution of this call."""
+    return TaskExecution.objects.get(key=make_idempotency_key(task.name, args), retired_at=None)
+
+
+def state(task: Task, *args: object) -> str | None:
+    """The state of this call's live execution, or None where there is none."""
+    key = make_idempotency_key(task.name, args)
+    return (
+        TaskExecution.objects.filter(key=key, retired_at=None)
+        .values_list("state", flat=True)
+        .first()
+    )
+
+
+def events(found: TaskExecution) -> list[tuple[str, int]]:
+    """Kind and attempt of each of its events, in their order."""
+    return list(found.events.order_by("id").values_list("kind", "attempt"))
+
+
+def effects(key: str) -> list[str]:
+    """The notes of the effects that were committed under this key, in their order."""
+    return list(Effect.objects.filter(key=key).order_by("id").values_list("note", flat=True))
