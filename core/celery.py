@@ -1,4 +1,4 @@
-"""The Celery application. Importing it starts nothing; a worker or beat starts the embedded servers it needs."""
+"""The Celery application. Importing it starts nothing; a worker or beat starts what it needs."""
 
 import os
 from pathlib import Path
@@ -28,4 +28,4 @@ def make_room_for_schedule(sender: Any, **_: Any) -> None:
 
 @signals.setup_logging.connect
 def keep_logging_of_settings(**_: Any) -> None:
-    """A receiver, whatever it does, keeps Celery from setting up its own logging over settings.LOGGING."""
+    """Any receiver at all keeps Celery from setting up its own logging over settings.LOGGING."""

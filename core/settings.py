@@ -1,10 +1,11 @@
 """Settings, read from the environment and from ``.env``; ``.env.example`` lists every variable.
 
-Importing this module starts nothing: the addresses of the embedded servers are known before they run.
+Importing this module starts nothing: where the embedded servers answer is known before they run.
 """
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -103,21 +104,27 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        **env.db_url_config(DATABASE_URL or PostgreSQL().url),
+        **env.db_url_config(DATABASE_URL or PostgreSQL(LOCAL).url),
     }
 }
 if env.bool("DATABASE_POOL", default=False):
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # Django refuses a pool of persistent connections
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = True
 
-# On Redis the cache has a database of its own, the one after the broker's: clearing a Redis cache flushes all of it.
-CACHE_URL = env.str("CACHE_URL", default="")
-if not CACHE_URL:
-    if not BROKER_URL:
-        CACHE_URL = Valkey().cache_url(1)
-    elif BROKER_URL.startswith(("redis://", "rediss://")):
-        server, _, number = BROKER_URL.partition("?")[0].rpartition("/")
-        CACHE_URL = f"{server}/{int(number) + 1}" if number.isdigit() else f"{BROKER_URL.rstrip('/')}/1"
+
+def cache_beside(broker: str) -> str:
+    """The URL of the database after a Redis broker's: clearing a Redis cache flushes all of it."""
+    url = urlsplit(broker)
+    return url._replace(path=f"/{int(url.path.strip('/') or 0) + 1}").geturl()
+
+
+if not BROKER_URL:
+    CACHE_URL = Valkey(LOCAL).cache_url(1)
+elif BROKER_URL.startswith(("redis://", "rediss://")):
+    CACHE_URL = cache_beside(BROKER_URL)
+else:
+    CACHE_URL = ""
+CACHE_URL = env.str("CACHE_URL", default=CACHE_URL)
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}
     if CACHE_URL
@@ -126,9 +133,10 @@ CACHES = {
 
 # --- Celery ---
 
-CELERY_BROKER_URL = BROKER_URL or Valkey().url(0)
-# Results go where the messages are. RabbitMQ has no store that a chord could count in: there, rpc:// serves single
-# results and chains without a further server, and chords want CELERY_RESULT_BACKEND set to a Redis.
+CELERY_BROKER_URL = BROKER_URL or Valkey(LOCAL).url(0)
+# Results go where the messages are. RabbitMQ has no store in which a chord could count: there rpc://
+# serves single results, groups and chains without a further server and without a write to the
+# database for each task; chords want CELERY_RESULT_BACKEND set to a Redis.
 CELERY_RESULT_BACKEND = env.str(
     "CELERY_RESULT_BACKEND",
     default=CELERY_BROKER_URL if CELERY_BROKER_URL.startswith("redis") else "rpc://",
@@ -142,16 +150,19 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# Redis delivers again what was not acknowledged for this long, so no task may run longer.
+# Redis delivers again what was not acknowledged for this long, RabbitMQ (as it comes) after half an
+# hour: no task may run longer than either.
 CELERY_VISIBILITY_TIMEOUT = env.int("CELERY_VISIBILITY_TIMEOUT", default=3600)
-CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", default=1800)
+CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", default=1500)
 CELERY_TASK_SOFT_TIME_LIMIT = env.int(
     "CELERY_TASK_SOFT_TIME_LIMIT", default=max(1, CELERY_TASK_TIME_LIMIT - 60)
 )
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
-    {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT} if CELERY_BROKER_URL.startswith("redis") else {}
+    {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT}
+    if CELERY_BROKER_URL.startswith("redis")
+    else {}
 )
-# Without this Django's Celery fix-up connects anew for every task, which costs more than the task's own protection.
+# Without this Django's Celery fix-up connects anew for every task, which costs more than a claim.
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULE_FILENAME = env.str(
     "CELERY_BEAT_SCHEDULE_FILENAME", default=str(LOCAL / "beat-schedule")
@@ -161,7 +172,7 @@ CELERY_BEAT_SCHEDULE = {
     "find executions whose worker died": {"task": "ledger.tasks.recover", "schedule": 60},
 }
 
-# --- Logging: one line an event; as JSON every field of it is there, the ledger's included ---
+# --- Logging: one line an event, as JSON with every field of it, the ledger's included ---
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOG_FORMAT = env.str("LOG_FORMAT", default="json" if PRODUCTION else "text")
@@ -184,20 +195,24 @@ LOGGING = {
 
 def _refuse_unsafe_production() -> None:
     reasons = []
-    if SECRET_KEY == INSECURE_SECRET_KEY:
+    if SECRET_KEY in {"", INSECURE_SECRET_KEY}:
         reasons.append(
-            "SECRET_KEY is the default that everybody knows: set it to a random string, such as "
-            'python -c "import secrets; print(secrets.token_urlsafe(50))" prints'
+            "SECRET_KEY is missing, or the default that everybody knows: set it to a random "
+            'string, such as python -c "import secrets; print(secrets.token_urlsafe(50))" prints'
         )
     if DEBUG:
         reasons.append("DEBUG shows settings and code to visitors: unset it")
     if PostgreSQL.name in EMBEDDED_SERVERS:
         reasons.append("the database is the embedded one: set DATABASE_URL to a PostgreSQL server")
     if Valkey.name in EMBEDDED_SERVERS:
-        reasons.append("the broker is the embedded one: set CELERY_BROKER_URL to a RabbitMQ or Redis server")
+        reasons.append(
+            "the broker is the embedded one: set CELERY_BROKER_URL to a RabbitMQ or Redis server"
+        )
     if reasons:
         listed = "".join(f"\n  - {reason}" for reason in reasons)
-        raise ImproperlyConfigured(f"PRODUCTION is set, and this installation is not safe for it:{listed}")
+        raise ImproperlyConfigured(
+            f"PRODUCTION is set, and this installation is not safe for it:{listed}"
+        )
 
 
 if PRODUCTION:

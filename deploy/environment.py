@@ -1,8 +1,9 @@
-"""Bring a virtual environment up to a requirements file: at once where it is, however many ask at the same time.
+"""Bring a virtual environment up to a requirements file.
 
 Usage: python3 deploy/environment.py FOLDER REQUIREMENTS [--newest NAME]
 
-``--newest NAME`` leaves that package's pin out and installs its newest release. Standard library only.
+At once where nothing has changed, and safe however many ask at the same time. ``--newest NAME``
+leaves that package's pin out and installs its newest release. Standard library only.
 """
 
 import argparse
@@ -63,8 +64,7 @@ def install(python: str, requirements: str, packages: int) -> None:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as pip:
-        assert pip.stdout is not None
-        for line in pip.stdout:
+        for line in pip.stdout or ():
             said.append(line)
             if line.startswith(("Collecting ", "Processing ", "Requirement already", "Ignoring ")):
                 seen += 1

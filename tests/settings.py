@@ -1,6 +1,6 @@
-"""The project's settings, the tests' own app, and a corner of the broker that only one test process uses.
+"""The project's settings, the tests' own app, and a corner of the broker for each test process.
 
-A worker started by ``tests.workers`` is told by two variables whose database and whose corner are its own.
+A worker started by ``tests.workers`` is told by two variables which database and corner are its.
 """
 
 import os
@@ -20,7 +20,8 @@ from core.settings import (
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp"]
 if test_database := os.environ.get("TEST_DATABASE"):
     DATABASES["default"]["NAME"] = test_database
-# A second database of the same server, made only when a collected test asks for it: using= leads there.
+# A second database of the same server, made only when a collected test asks for it: using= leads
+# there.
 DATABASES["second"] = DATABASES["default"] | {
     "TEST": {"NAME": f"test_{DATABASES['default']['NAME']}_second"}
 }

@@ -1,21 +1,25 @@
-"""Real Celery workers for tests: started on the test's own database, killed for real, gone afterwards.
+"""Real Celery workers for tests: on the test's own database, killed for real, gone afterwards.
 
     def test_a_killed_worker_gives_its_message_back(workers):
         worker = workers.start(concurrency=2, visibility_timeout=1)
-        result = slow_task.delay("a")                       # to this test's own queue; nobody else listens there
-        wait_until(Effect.objects.filter(key="a").exists)   # never sleep: wait for what you mean
-        worker.kill()                                       # SIGKILL of the main process and its pool
-        workers.start()
+        result = slow_task.delay("a")       # to a queue of this test process; nobody else listens
+        wait_until(Effect.objects.filter(key="a").exists)   # wait for what you mean, never sleep
+        worker.kill()                       # SIGKILL of the main process and its pool
+        workers.start(visibility_timeout=1)
         assert result.get(timeout=30) == 1
 
-The fixture ``workers`` brings a database whose commits are real (``transactional_db``) and an empty queue. What a
-worker runs must be importable there: tasks of installed apps, or of ``tests/testapp/tasks.py``. ``start`` returns once
-the worker takes messages. When the test ends, however it ends, every process is killed, its database sessions are
-ended and the queue is emptied; the workers' logs are printed, so that pytest shows them under a failure.
+The fixture ``workers`` brings a database whose commits are real (``transactional_db``) and an empty
+queue. What a worker runs must be importable there: tasks of installed apps, or of
+``tests/testapp/tasks.py``. ``start`` returns once the worker takes messages. When the test ends,
+however it ends, every process is killed, its database sessions are ended and the queue is emptied;
+the workers' logs are printed, so that pytest shows them under a failure.
 
-`worker.pid` is the main process, `worker.children` are the pids of its pool (prefork), `worker.kill_child()` kills one
-of them, `worker.kill()` all of it at once, `worker.terminate()` asks for a warm shutdown and waits, `worker.log` is
-what it has logged so far, `worker.wait_for_log(text)` waits for a line in it.
+    worker.pid, worker.children         the main process, and the processes of its prefork pool
+    worker.kill_child(pid=None)         SIGKILL one process of the pool
+    worker.kill_main()                  SIGKILL the main process alone
+    worker.kill()                       SIGKILL all of it at once, as a lost machine would
+    worker.terminate()                  ask for a warm shutdown; returns the exit status
+    worker.log, worker.wait_for_log(t)  what it has logged so far; wait until that contains t
 """
 
 import contextlib
@@ -78,7 +82,7 @@ class Worker:
 
     @property
     def group(self) -> list[int]:
-        """The pids of all its processes that live, the orphans of a killed main process included."""
+        """The pids of all its living processes, the orphans of a killed main process included."""
         members = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -92,7 +96,7 @@ class Worker:
 
     def wait_for_log(self, text: str, timeout: float = PATIENCE) -> None:
         def logged() -> bool:
-            alive = self.alive
+            alive = self.alive  # asked first: its last words may come between the two
             if text in self.log:
                 return True
             if not alive:
@@ -108,7 +112,7 @@ class Worker:
         return pid
 
     def kill(self) -> None:
-        """SIGKILL the main process and its pool in one go, as a lost machine would, and wait until all are gone."""
+        """SIGKILL the main process and its pool in one go, and wait until all of them are gone."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
@@ -146,18 +150,27 @@ class Workers:
         Args:
             concurrency: processes or threads of the pool.
             pool: ``prefork``, ``threads`` or ``solo``.
-            visibility_timeout: seconds after which Redis delivers an unacknowledged message again; RabbitMQ does so
-                at once when a worker's connection ends.
+            visibility_timeout: seconds after which Redis delivers an unacknowledged message again;
+                RabbitMQ does so at once when a worker's connection ends.
             environment: further variables, such as those that settings read.
             options: further options of ``celery worker``.
         """
         name = f"worker{len(self.started) + 1}-{settings.TEST_RUN}"
         log_path = self.folder / f"{name}.log"
-        command = [sys.executable, "-m", "celery", "-A", "core", "worker", "--hostname", f"{name}@%h"]
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "core",
+            "worker",
+            "--hostname",
+            f"{name}@%h",
+        ]
         command += ["--pool", pool, "--concurrency", str(concurrency)]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *options]
         with log_path.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 command,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -181,7 +194,7 @@ class Workers:
         return worker
 
     def end(self) -> None:
-        """Kill what is left, processes and database sessions, empty the queue, and print the logs."""
+        """Kill what is left, processes and database sessions, empty the queue, print the logs."""
         for worker in self.started:
             worker.kill()
         self._end_database_sessions()
@@ -191,7 +204,7 @@ class Workers:
         self.started.clear()
 
     def _end_database_sessions(self) -> None:
-        """PostgreSQL notices a killed client only when it next talks to it; until then its locks stand."""
+        """Until PostgreSQL next talks to a killed client, what that had locked stays locked."""
 
         def none_left() -> bool:
             with connection.cursor() as cursor:
@@ -216,7 +229,7 @@ def empty_broker() -> None:
         else:
             queue = app.amqp.queues[settings.TEST_RUN](channel)
             queue.declare()
-            # What a killed worker had not acknowledged is back in the queue once its consumer is gone.
+            # What a killed worker had not acknowledged is back once its consumer is gone.
             wait_until(
                 lambda: not queue.queue_declare(passive=True).consumer_count,
                 what="the end of the killed workers' consumers",

@@ -1,4 +1,4 @@
-"""Serve the whole application from one terminal: web, worker and beat, with an admin to log in as."""
+"""Serve all of it from one terminal: web, worker and beat, with an admin to log in as."""
 
 import secrets
 import shlex
@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
-from django.db import connections
+from django.db import connection, connections
 from honcho.manager import Manager
 
 from core.embedded import LOCAL
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         refuse_a_taken_port(port)
         self.stdout.write("Migrating the database…")
         call_command("migrate", verbosity=0)
-        login = admin_login(LOCAL / "admin-password")
+        login = admin_login(LOCAL / f"{connection.settings_dict['NAME']}-admin-password")
         connections.close_all()  # the processes below are forked and must not share them
 
         manager = Manager()
@@ -43,7 +43,8 @@ class Command(BaseCommand):
         manager.loop()
         if manager.returncode not in {0, 130, 143}:
             raise CommandError(
-                "One of the processes ended by itself, so the others were stopped: its last lines stand above.",
+                "One of the processes ended by itself, so the others were stopped: "
+                "its last lines stand above.",
                 returncode=1,
             )
 
@@ -60,7 +61,9 @@ def refuse_a_taken_port(port: int) -> None:
 
 
 def admin_login(remembered: Path) -> str:
-    """Make the admin with a generated password the first time, and say how to log in. Nobody's password is replaced."""
+    """Say how to log in. The first time the admin is made, with a generated password that is
+    remembered for this checkout; a password that somebody set is never replaced.
+    """
     users = get_user_model().objects
     admin = users.filter(username=ADMIN).first()
     if admin is None:
