@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db import connections
 
-from . import periods, store
+from . import periods, readable, store
 from .exceptions import ExecutionInProgress
+from .execution import is_running_here
 from .protection import key_of
 
 
@@ -70,7 +71,9 @@ def clear_idempotency_key(
 
 def clear(key: str, database: str, *, reason: str, actor: str) -> bool:
     """As ``clear_idempotency_key``, by the key itself."""
-    outcome = store.retire(connections[database], key, actor, reason)
+    who, why = readable.text(actor, 255), readable.text(reason)
+    inside = is_running_here(key, database)  # whose lock would not keep its own session out
+    outcome = "running" if inside else store.retire(connections[database], key, who, why)
     if outcome == "running":
         raise ExecutionInProgress(
             f"{key} is being executed at this moment and cannot be cleared. Try again when it is done."
