@@ -156,7 +156,7 @@ def test_of_many_that_find_a_dead_worker_exactly_one_takes_over() -> None:
             assert outcome == "paid" or isinstance(outcome, ExecutionInProgress)
         assert frail.task(number) == "paid"
     assert Effect.objects.count() == 10
-    # One more where a living worker stalled for 50 ms between its claim and its lock: see test_claims.
+    # One more where a living worker stalled between its claim and its lock: see test_claims.
     assert 10 <= kinds().count("taken_over") <= 11
 
 
