@@ -25,7 +25,7 @@ def started(call: Call, attempt: int) -> None:
 
 
 def completed(call: Call, attempt: int) -> None:
-    _tell(logging.INFO, "completed", call, attempt, "%s: attempt %d completed", call.key, attempt)
+    _tell(logging.DEBUG, "completed", call, attempt, "%s: attempt %d completed", call.key, attempt)
     _send(signals.execution_completed, call, attempt)
 
 

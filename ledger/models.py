@@ -46,14 +46,11 @@ class TaskExecution(models.Model):
     period = models.DateField(null=True, blank=True, help_text="business date of a date-based key")
     guarantee = models.CharField(max_length=20, choices=Guarantee)
     state = models.CharField(max_length=20, choices=State)
-    attempt = models.PositiveIntegerField(help_text="1, 2, …; also the fencing token")
-    crashes = models.PositiveIntegerField(help_text="workers lost in a row")
+    attempt = models.IntegerField(help_text="1, 2, …; also the fencing token")
+    crashes = models.IntegerField(help_text="workers lost in a row")
     task_id = models.CharField(max_length=255, blank=True)
     root_id = models.CharField(max_length=255, blank=True)
     worker = models.CharField(max_length=255)
-    parent = models.ForeignKey(
-        "self", models.PROTECT, null=True, blank=True, related_name="steps", db_index=False
-    )
     claimed_at = models.DateTimeField(help_text="first claimed")
     started_at = models.DateTimeField(help_text="this attempt began")
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -68,9 +65,6 @@ class TaskExecution(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["key"], condition=Q(retired_at=None), name="ledger_one_live_row_per_key"
-            ),
-            models.CheckConstraint(
-                condition=~Q(state="running") | Q(retired_at=None), name="ledger_running_is_live"
             ),
         ]
         indexes: ClassVar = [
@@ -113,7 +107,7 @@ class ExecutionEvent(models.Model):
     execution = models.ForeignKey(TaskExecution, models.PROTECT, related_name="events")
     kind = models.CharField(max_length=20, choices=Kind)
     at = models.DateTimeField()
-    attempt = models.PositiveIntegerField()
+    attempt = models.IntegerField()
     task_id = models.CharField(max_length=255, blank=True)
     worker = models.CharField(max_length=255, blank=True)
     actor = models.CharField(max_length=255, blank=True)

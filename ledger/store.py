@@ -1,9 +1,10 @@
 """The SQL. One function per verb of the protocol; the races are explained in ``sql/functions.sql``.
 
-Each verb is one round trip: a multi-statement query on a client-side-binding cursor of Django's own
-connection, which needs no prepared statements and therefore works behind PgBouncer. A batch that
-begins by itself needs the driver not to add another BEGIN, hence ``own_transaction``; Django's commit
-or rollback at the end goes by the transaction status that the server reports.
+Each verb is one round trip on Django's own connection: a query of several statements, which takes the
+simple protocol, and so needs no prepared statements and works behind PgBouncer. Its values are quoted
+by libpq (``_literal``), a third of the cost of the driver's own binding. A batch that begins by itself
+needs the driver not to add another BEGIN, hence ``own_transaction``; Django's commit or rollback at the
+end goes by the transaction status that the server reports.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from django.db import DatabaseError, ProgrammingError
+from psycopg.pq import Escaping
 
 from .exceptions import LedgerError
 
@@ -158,8 +160,23 @@ def is_lost_claim(error: BaseException) -> bool:
 def _claim_and_lock(
     connection: Connection, call: Call, sql: str, parameters: tuple[Any, ...], joined: bool
 ) -> Live:
-    batch = f"{sql}; {_LOCK}" if joined else f"begin; {sql}; commit; begin; {_LOCK}"
-    return _live(_send(connection, batch, (*parameters, call.key), own_transaction=not joined))
+    batch = f"{sql}; {_LOCK}" if joined else f"begin; {sql}; commit and chain; {_LOCK}"
+    cursor = _send(connection, batch, (*parameters, call.key), own_transaction=not joined)
+    claimed = cursor.set_result(0 if joined else 1).fetchone()[0]
+    locked, id, state, attempt, crashes, args_hash, expired, result = cursor.set_result(
+        -1
+    ).fetchone()[0]
+    return Live(
+        claimed=claimed,
+        locked=locked == "true",
+        id=id and int(id),
+        state=state,
+        attempt=int(attempt or 0),
+        crashes=int(crashes or 0),
+        args_hash=args_hash,
+        expired=expired == "true",
+        result=result,
+    )
 
 
 def _then_commit(sql: str, joined: bool) -> str:
@@ -175,7 +192,9 @@ def _send(
         with connection.wrap_database_errors:
             if own_transaction:
                 connection.connection.autocommit = True
-            return psycopg.ClientCursor(connection.connection).execute(sql, parameters)
+            escaping = Escaping(connection.connection.pgconn)
+            query = sql.encode() % tuple([_literal(escaping, value) for value in parameters])
+            return psycopg.ClientCursor(connection.connection).execute(query)
     except ProgrammingError as error:
         if getattr(error.__cause__, "sqlstate", None) in ("42883", "42P01"):
             raise LedgerError(
@@ -185,30 +204,26 @@ def _send(
         raise
 
 
+def _literal(escaping: Escaping, value: object) -> bytes:
+    """A value as SQL. Text is quoted by libpq for this connection; NUL, which no text can hold in
+    PostgreSQL, shows as U+FFFD."""
+    if value is None:
+        return b"null"
+    if isinstance(value, str):
+        return escaping.escape_literal(value.replace("\x00", "\ufffd").encode("utf-8", "replace"))
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, int):
+        return b"%d" % value
+    if isinstance(value, dt.timedelta):
+        return b"interval '%f seconds'" % value.total_seconds()
+    if isinstance(value, dt.date):
+        return b"date '%s'" % value.isoformat().encode()
+    raise TypeError(f"no SQL literal for {type(value)}")
+
+
 def _value(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Any:
     row = _send(connection, sql, parameters).fetchone()
     if row is None:
         raise DatabaseError(f"no row from: {sql}")
     return row[0]
-
-
-def _live(cursor: psycopg.ClientCursor[Any]) -> Live:
-    """The claimed attempt from the batch's first row, the live row from its last."""
-    rows: list[Any] = []
-    more: bool | None = True
-    while more:
-        if cursor.description:
-            rows.append(cursor.fetchone()[0])
-        more = cursor.nextset()
-    claimed, (locked, id, state, attempt, crashes, args_hash, expired, result) = rows
-    return Live(
-        claimed=claimed,
-        locked=locked == "true",
-        id=id and int(id),
-        state=state,
-        attempt=int(attempt or 0),
-        crashes=int(crashes or 0),
-        args_hash=args_hash,
-        expired=expired == "true",
-        result=result,
-    )

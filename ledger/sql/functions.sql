@@ -8,7 +8,7 @@
 -- A plan made while the table was small stays cached in its session as the table grows. Hence
 -- "set enable_seqscan = off", and hence no condition here may imply the condition of a partial index
 -- other than the one that is meant: a lookup by id does not say "retired_at is null" (a running row
--- is live: a check constraint says so), or the planner may walk every live row to find one.
+-- is live: a trigger says so), or the planner may walk every live row to find one.
 
 -- The one clock. Everything that needs the time asks here.
 create or replace function ledger_now() returns timestamptz
@@ -45,31 +45,32 @@ create or replace function ledger_claim(
 ) returns integer language plpgsql volatile set enable_seqscan = off as $$
 declare
     locked boolean := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
-    live ledger_taskexecution;
+    live record;
     moment timestamptz := ledger_now();
+    ignored text;
 begin
     if p_async then
-        perform set_config('synchronous_commit', 'off', true);
+        ignored := set_config('synchronous_commit', 'off', true);
     end if;
-    select * into live from ledger_taskexecution where key = p_key and retired_at is null;
-    if live.state = 'completed' and (live.expires_at is null or live.expires_at > moment) then
-        if live.args_hash <> p_args_hash then
+    select id, state, attempt, crashes, args_hash, expires_at <= moment as expired into live
+        from ledger_taskexecution where key = p_key and retired_at is null;
+    if found then
+        if live.state = 'completed' and live.expired is not true then
+            if live.args_hash <> p_args_hash then
+                return null;
+            end if;
+            perform ledger_record(live.id, 'skipped', live.attempt, p_task_id, p_worker);
+            return 0;
+        end if;
+        if not locked or live.state in ('running', 'held') then
             return null;
         end if;
-        perform ledger_record(live.id, 'skipped', live.attempt, p_task_id, p_worker);
-        return 0;
-    end if;
-    if not locked or live.state in ('running', 'held') then
-        return null;
-    end if;
-
-    if live.state = 'completed' then
-        -- A sweep may be retiring it too: the row lock decides who does.
-        update ledger_taskexecution
-            set retired_at = moment, retired_reason = 'expired' where id = live.id and retired_at is null;
-    elsif live.state = 'failed' then
+        -- Without the run lock a sweep may still retire the row: its own lock decides who was first.
         perform from ledger_taskexecution where id = live.id and retired_at is null for update;
-        if found and live.crashes > p_max_crashes then
+        if found and live.state = 'completed' then
+            update ledger_taskexecution
+                set retired_at = moment, retired_reason = 'expired' where id = live.id;
+        elsif found and live.crashes > p_max_crashes then
             update ledger_taskexecution set state = 'held' where id = live.id;
             perform ledger_record(live.id, 'held', live.attempt, p_task_id, p_worker, '',
                 format('%s workers lost in a row', live.crashes));
@@ -82,6 +83,8 @@ begin
                 where id = live.id;
             return live.attempt + 1;
         end if;
+    elsif not locked then
+        return null;
     end if;
 
     insert into ledger_taskexecution
@@ -100,11 +103,12 @@ create or replace function ledger_lock(p_key text) returns text[]
 language plpgsql volatile set enable_seqscan = off as $$
 declare
     locked boolean := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
-    live ledger_taskexecution;
+    live text[];
 begin
-    select * into live from ledger_taskexecution where key = p_key and retired_at is null;
-    return array[locked::text, live.id::text, live.state, live.attempt::text, live.crashes::text,
-        live.args_hash, (live.expires_at <= ledger_now())::text, live.result::text];
+    select array[locked::text, id::text, state, attempt::text, crashes::text, args_hash,
+                 (expires_at <= ledger_now())::text, result::text]
+        into live from ledger_taskexecution where key = p_key and retired_at is null;
+    return coalesce(live, array[locked::text, null, null, null, null, null, null, null]);
 end $$;
 
 -- COMPLETE, in the transaction of the effects. It must RAISE where no row matches: the COMMIT that
