@@ -45,7 +45,9 @@ def check_isolation_level(
         with connection.cursor() as cursor:
             cursor.execute("show default_transaction_isolation")
             (level,) = cursor.fetchone()
-        configured = connection.isolation_level  # psycopg's enumeration, READ COMMITTED unless set
+        configured = getattr(
+            connection, "isolation_level", None
+        )  # psycopg's enumeration, READ COMMITTED unless set
         if level != "read committed" or configured not in (None, 2):
             errors.append(
                 Error(

@@ -28,7 +28,7 @@ class Delivery:
     """One call's origin. ``message`` is None for a direct or eager call."""
 
     task_name: str
-    task: Task | None
+    task: Task[Any, Any] | None
     message: Context | None
 
     @property
@@ -76,12 +76,18 @@ class Delivery:
             copy.apply_async()
         except Exception as error:
             raise Reject(f"could not publish a copy: {error!r}", requeue=True) from error
-        raise Retry(str(reason), exc=reason, when=wait, sig=copy) from reason
+        raise Retry(
+            str(reason),
+            exc=reason,
+            when=wait,  # type: ignore[arg-type]
+            sig=copy,
+        ) from reason
 
 
 def _wait(copies: int) -> float:
     """Seconds before the n-th copy: doubling up to the maximum, with jitter so that copies spread."""
-    wait = min(setting("BUSY_COUNTDOWN") * 2 ** (copies - 1), setting("BUSY_COUNTDOWN_MAX"))
+    doublings = min(copies - 1, 16)
+    wait: int = min(setting("BUSY_COUNTDOWN") << doublings, setting("BUSY_COUNTDOWN_MAX"))
     return wait * random.uniform(0.75, 1.0)
 
 

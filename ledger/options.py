@@ -105,7 +105,7 @@ def _positive(value: object, kind: type | tuple[type, ...]) -> bool:
 
 def _names(
     option: str,
-    names: Any,
+    names: str | tuple[str, ...] | list[str],
     parameters: Any,
     refuse: Callable[[str, str], ImproperTask],
 ) -> tuple[str, ...]:

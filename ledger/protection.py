@@ -116,7 +116,7 @@ class Protected:
         return readable.dump(identity.arguments, self.options.redact)
 
 
-def protecting(task: Task) -> Protected | None:
+def protecting(task: Task[Any, Any]) -> Protected | None:
     """The protection of a Celery task, if its body is decorated."""
     found: Protected | None = getattr(task.run, MARK, None)
     return found

@@ -20,6 +20,7 @@ from .exceptions import LedgerError
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
+    from psycopg.pq.abc import Escaping as EscapingProtocol
 
     from .call import Call
 
@@ -162,10 +163,8 @@ def _claim_and_lock(
 ) -> Live:
     batch = f"{sql}; {_LOCK}" if joined else f"begin; {sql}; commit and chain; {_LOCK}"
     cursor = _send(connection, batch, (*parameters, call.key), own_transaction=not joined)
-    claimed = cursor.set_result(0 if joined else 1).fetchone()[0]
-    locked, id, state, attempt, crashes, args_hash, expired, result = cursor.set_result(
-        -1
-    ).fetchone()[0]
+    claimed = _first(cursor.set_result(0 if joined else 1))
+    locked, id, state, attempt, crashes, args_hash, expired, result = _first(cursor.set_result(-1))
     return Live(
         claimed=claimed,
         locked=locked == "true",
@@ -204,13 +203,15 @@ def _send(
         raise
 
 
-def _literal(escaping: Escaping, value: object) -> bytes:
+def _literal(escaping: EscapingProtocol, value: object) -> bytes:
     """A value as SQL. Text is quoted by libpq for this connection; NUL, which no text can hold in
     PostgreSQL, shows as U+FFFD."""
     if value is None:
         return b"null"
     if isinstance(value, str):
-        return escaping.escape_literal(value.replace("\x00", "\ufffd").encode("utf-8", "replace"))
+        return bytes(
+            escaping.escape_literal(value.replace("\x00", "\ufffd").encode("utf-8", "replace"))
+        )
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, int):
@@ -223,7 +224,11 @@ def _literal(escaping: Escaping, value: object) -> bytes:
 
 
 def _value(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Any:
-    row = _send(connection, sql, parameters).fetchone()
+    return _first(_send(connection, sql, parameters))
+
+
+def _first(cursor: psycopg.ClientCursor[Any]) -> Any:
+    row = cursor.fetchone()
     if row is None:
-        raise DatabaseError(f"no row from: {sql}")
+        raise DatabaseError("a function of the ledger returned no row")
     return row[0]

@@ -11,6 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db import InterfaceError, OperationalError, connections, transaction
+from psycopg.pq import TransactionStatus
 
 from .. import log, protocol, readable, recent, results, store
 from ..exceptions import ExecutionInProgress, LostClaim
@@ -40,7 +41,10 @@ def run(call: Call) -> Any:
         )
     connection = connections[call.database]
     if connection.in_atomic_block:
-        return _joined(call, connection)
+        try:
+            return _joined(call, connection)
+        except _Unreachable as outage:  # the caller's transaction is gone with it
+            return protocol.unreachable(call, outage.cause, began=True)
     was_open = connection.connection is not None
     try:
         return _deliver(call, connection)
@@ -71,7 +75,7 @@ def _deliver(call: Call, connection: Connection) -> Any:
                 live = progress.live = opening(connection, call, joined=False)
                 if live.is_ours:
                     result = _perform(call, connection, progress, joined=False)
-        except BaseException as raised:  # noqa: BLE001 - told apart and raised again
+        except BaseException as raised:
             _undone(call, connection, progress, raised)
         if live.is_ours:
             log.completed(call, live.attempt)
@@ -90,14 +94,17 @@ def _joined(call: Call, connection: Connection) -> Any:
     opening: protocol.Opening = store.claim
     for look in range(1, protocol.MOST_LOOKS + 1):
         progress = _Progress()
-        live = progress.live = opening(connection, call, joined=True)
+        try:
+            live = progress.live = opening(connection, call, joined=True)
+        except OUTAGES as error:
+            raise _Unreachable(error, began=False) from error
         if live.is_answer:
             return protocol.replay(call, live.result)
         if live.is_ours:
             try:
                 with transaction.atomic(using=call.database):
                     result = _perform(call, connection, progress, joined=True)
-            except BaseException as raised:  # noqa: BLE001 - as above
+            except BaseException as raised:
                 _undone(call, connection, progress, raised)
             log.completed(call, live.attempt)
             return result
@@ -128,12 +135,18 @@ def _perform(call: Call, connection: Connection, progress: _Progress, *, joined:
         text = results.dump(call.delivery.task_name, result)
         if connection.needs_rollback:
             raise transaction.TransactionManagementError(
-                f"{call.key}: the body left its transaction broken: it caught a database error "
-                "outside of an atomic() block of its own. Wrap the failing statement in one."
+                f"{call.key}: the body left its transaction broken: it closed the connection, or "
+                "caught a database error outside of an atomic() block of its own. Wrap the failing "
+                "statement in one."
+            )
+        if driver.pgconn.transaction_status == TransactionStatus.IDLE:
+            raise transaction.TransactionManagementError(
+                f"{call.key}: the body ended the transaction it ran in, so that what it did could "
+                "not be undone. Leave COMMIT and ROLLBACK to the ledger."
             )
     except BaseException as failure:
         progress.failure = failure
-        progress.connection_lost = driver.closed
+        progress.connection_lost = driver.broken
         raise
     store.complete(connection, live, text, call.ttl, joined=joined)
     progress.committed = not joined
@@ -157,8 +170,7 @@ def _undone(
         log.lost_claim(call, live.attempt)
         raise LostClaim(
             f"{call.key}: attempt {live.attempt} was no longer running when it completed, so "
-            "everything it did was rolled back. Either its body ended the transaction it ran in, "
-            "or somebody changed the row by hand."
+            "everything it did was rolled back. Somebody took it over or changed the row by hand."
         ) from raised
     if progress.connection_lost or (failure is None and isinstance(raised, OUTAGES)):
         raise _Unreachable(failure or raised, began=True) from raised
