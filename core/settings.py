@@ -33,7 +33,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "pgtrigger",
     "ledger",
-    *(["payroll"] if (BASE_DIR / "payroll" / "apps.py").exists() else []),
+    "payroll",
     "core",
 ]
 

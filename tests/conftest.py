@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.db import connections
 from pytest_django import DjangoDbBlocker
@@ -17,6 +18,8 @@ from core import embedded
 from tests.workers import Workers, empty_broker, leave_broker
 
 embedded.start_configured()
+hypothesis.settings.register_profile("patient", deadline=None)  # other tests share the processors
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import redis
@@ -57,6 +57,18 @@ def wait_until(condition: Callable[[], T], timeout: float = PATIENCE, what: str 
             raise AssertionError(f"Waited {timeout} s in vain for: {awaited}")
         time.sleep(0.02)
     return outcome
+
+
+def process_environment() -> dict[str, str]:
+    """What makes another process use this test's database and queue; ``workers`` cleans both."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "TEST_DATABASE": connection.settings_dict["NAME"],
+        "TEST_RUN": settings.TEST_RUN,
+        "PGAPPNAME": settings.TEST_RUN,
+        "LOG_LEVEL": "INFO",
+    }
 
 
 class Worker:
@@ -178,13 +190,8 @@ class Workers:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={
-                    **os.environ,
-                    "DJANGO_SETTINGS_MODULE": "tests.settings",
-                    "TEST_DATABASE": connection.settings_dict["NAME"],
-                    "TEST_RUN": settings.TEST_RUN,
-                    "PGAPPNAME": settings.TEST_RUN,
+                    **process_environment(),
                     "CELERY_VISIBILITY_TIMEOUT": str(visibility_timeout),
-                    "LOG_LEVEL": "INFO",
                     **(environment or {}),
                 },
             )
@@ -221,13 +228,13 @@ class Workers:
 def empty_broker() -> None:
     """Forget every message and result of this test process. No worker may be left."""
     with app.connection() as broker:
-        channel = broker.default_channel
+        channel: Any = broker.default_channel
         if settings.CELERY_BROKER_URL.startswith("redis"):
             client = redis.Redis(connection_pool=channel.client.connection_pool)
             for key in client.scan_iter(f"{settings.TEST_RUN}:*", count=1000):
                 client.delete(key)
         else:
-            queue = app.amqp.queues[settings.TEST_RUN](channel)
+            queue: Any = app.amqp.queues[settings.TEST_RUN](channel)
             queue.declare()
             # What a killed worker had not acknowledged is back once its consumer is gone.
             wait_until(
@@ -242,4 +249,5 @@ def leave_broker() -> None:
     empty_broker()
     if not settings.CELERY_BROKER_URL.startswith("redis"):
         with app.connection() as broker:
-            broker.default_channel.queue_delete(settings.TEST_RUN)
+            channel: Any = broker.default_channel
+            channel.queue_delete(settings.TEST_RUN)

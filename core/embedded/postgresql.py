@@ -52,11 +52,11 @@ class PostgreSQL(EmbeddedServer):
         return asked.returncode == 0
 
     def _launch(self, lock: int) -> None:
-        account = self._account()
+        user, group = self._account()
         for folder in (self.folder, self.socket_folder):
-            self._own(folder, account["user"], account["group"])
+            self._own(folder, user, group)
         if not self.data.exists():
-            self._create(lock, account)
+            self._create(lock, user, group)
         # The lock is ours, so nothing is left of a server that died: what these name is a stranger.
         socket_lock = Path(f"{self.socket_path}.lock")
         for stale in (self.data / "postmaster.pid", self.socket_path, socket_lock):
@@ -64,18 +64,20 @@ class PostgreSQL(EmbeddedServer):
         command: list[str | Path] = [program("pg_ctl"), "start", "-D", self.data, "-l", self.log]
         command += ["-w", "-t", str(START_SECONDS), "-s"]
         command += ["-o", f"-p 5432 -k {shlex.quote(str(self.socket_folder))}"]
-        self._run(command, lock, env=environment(), **account)
+        self._run(command, lock, user=user, group=group, env=environment())
 
     def _halt(self) -> None:
+        user, group = self._account()
         subprocess.run(
             [program("pg_ctl"), "stop", "-D", self.data, "-m", "fast", "-W", "-s"],
             env=environment(),
             cwd=self.folder,
             check=True,
-            **self._account(),  # type: ignore[call-overload]
+            user=user,
+            group=group,
         )
 
-    def _create(self, lock: int, account: dict[str, int]) -> None:
+    def _create(self, lock: int, user: int, group: int) -> None:
         """Make the data folder beside its place and move it there whole, or not at all."""
         say("Creating the embedded PostgreSQL database…")
         unfinished = self.folder / "data.unfinished"
@@ -85,20 +87,21 @@ class PostgreSQL(EmbeddedServer):
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         for name, value in self.configuration.items():
             command += ["-c", f"{name}={value}"]
-        self._run(command, lock, env=environment(), **account)
+        self._run(command, lock, user=user, group=group, env=environment())
         self._run(
             [program("postgres"), "--single", "-D", unfinished, "postgres"],
             lock,
             given=f"create database {self.database}\n",
+            user=user,
+            group=group,
             env=environment(),
-            **account,
         )
         unfinished.rename(self.data)
 
-    def _account(self) -> dict[str, int]:
+    def _account(self) -> tuple[int, int]:
         """Whom the server runs as. PostgreSQL refuses root, so there it is a user of its own."""
         if os.geteuid() != 0:
-            return {"user": os.geteuid(), "group": os.getegid()}
+            return os.geteuid(), os.getegid()
         account = system_user("embedded_postgres")
         installed = program("postgres").parent.parent
         for path in installed.rglob("*"):
@@ -107,7 +110,7 @@ class PostgreSQL(EmbeddedServer):
         for folder in (*self.folder.parents, *installed.parents, installed):
             if grant_others(folder, stat.S_IXOTH):
                 say(f"The system user {account.pw_name} may now pass through {folder} (o+x)")
-        return {"user": account.pw_uid, "group": account.pw_gid}
+        return account.pw_uid, account.pw_gid
 
 
 def program(name: str) -> Path:

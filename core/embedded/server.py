@@ -15,9 +15,9 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -143,7 +143,14 @@ class EmbeddedServer(ABC):
             os.chown(folder, uid, gid)
 
     def _run(
-        self, command: Sequence[str | Path], lock: int, given: str = "", **options: Any
+        self,
+        command: Sequence[str | Path],
+        lock: int,
+        *,
+        given: str = "",
+        user: int | None = None,
+        group: int | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         """Run a short-lived command of the server, in a session of its own: Ctrl-C passes it by."""
         try:
@@ -158,7 +165,9 @@ class EmbeddedServer(ABC):
                 start_new_session=True,
                 timeout=START_SECONDS,
                 check=True,
-                **options,
+                user=user,
+                group=group,
+                env=env,
             )
             return
         except subprocess.TimeoutExpired:

@@ -1,7 +1,9 @@
 """Serve all of it from one terminal: web, worker and beat, with an admin to log in as."""
 
+import os
 import secrets
 import shlex
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connection, connections
-from honcho.manager import Manager
+from honcho.manager import SIGNALS, Manager
 
 from core.embedded import LOCAL
 
@@ -19,7 +21,6 @@ ADMIN = "admin"
 
 class Command(BaseCommand):
     help = __doc__
-    requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="of the web server (8000)")
@@ -34,19 +35,31 @@ class Command(BaseCommand):
 
         manager = Manager()
         for name, module in {
-            "web": f"gunicorn core.wsgi --bind 127.0.0.1:{port} --workers 2",
-            "worker": f"celery -A core worker --concurrency {concurrency}",
-            "beat": "celery -A core beat",
+            "web": f"gunicorn core.wsgi --bind 127.0.0.1:{port} --workers 2 --access-logfile - "
+            "--no-control-socket",
+            "worker": f"celery --quiet -A core worker --concurrency {concurrency}",
+            "beat": "celery --quiet -A core beat",
         }.items():
             manager.add_process(name, f"exec {shlex.quote(sys.executable)} -m {module}")
-        self.stdout.write(f"\n  http://localhost:{port}/admin/\n  {login}\n  Ctrl-C stops all.\n\n")
+        self.stdout.write(
+            f"\n  http://localhost:{port}/admin/\n  {login}\n\n  Ctrl-C stops all of it.\n\n"
+        )
+        self.stdout.flush()
+        signal.signal(signal.SIGHUP, stop_without_a_terminal)
         manager.loop()
-        if manager.returncode not in {0, 130, 143}:
+        if manager.returncode not in {of["rc"] for of in SIGNALS.values()}:
             raise CommandError(
                 "One of the processes ended by itself, so the others were stopped: "
-                "its last lines stand above.",
-                returncode=1,
+                "its last lines stand above."
             )
+
+
+def stop_without_a_terminal(*_: Any) -> None:
+    """The terminal was closed: stop as on Ctrl-C, with nowhere left to say so."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, sys.stderr.fileno())
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def refuse_a_taken_port(port: int) -> None:
@@ -56,7 +69,8 @@ def refuse_a_taken_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise CommandError(
-                f"Port {port} cannot be used: {error.strerror}. Choose another: make up PORT=8001."
+                f"Port {port} cannot be used ({error.strerror}). Choose another, as in "
+                f"`make up PORT={port + 1}`."
             ) from error
 
 
@@ -68,13 +82,13 @@ def admin_login(remembered: Path) -> str:
     admin = users.filter(username=ADMIN).first()
     if admin is None:
         password = secrets.token_urlsafe(12)
-        users.create_superuser(ADMIN, password=password)
         remembered.parent.mkdir(exist_ok=True)
         remembered.touch(mode=0o600)
         remembered.write_text(password)
+        users.create_superuser(ADMIN, password=password)
     elif not remembered.exists() or not admin.check_password(password := remembered.read_text()):
         return (
             f"user {ADMIN}, with the password that was set for it "
-            f"(python manage.py changepassword {ADMIN} sets another)"
+            f"(`manage.py changepassword {ADMIN}` sets another)"
         )
     return f"user {ADMIN}, password {password}"
