@@ -19,13 +19,18 @@ class DuplicateExecution(LedgerError, RuntimeError):
         self.key = key
         self.result = result
         super().__init__(
-            f"{key} was already executed and skip_on_duplicate is False. "
+            key, result
+        )  # as given: result backends build an exception anew from these
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key} was already executed and skip_on_duplicate is False. "
             "To let it run again, clear it with clear_idempotency_key() or "
             "'manage.py ledger clear'."
         )
 
-    def __reduce__(self) -> tuple[type[DuplicateExecution], tuple[str, object]]:
-        return type(self), (self.key, self.result)
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class ExecutionInProgress(LedgerError):
