@@ -4,19 +4,19 @@
     @idempotent_task(ttl_hours=72)
     def process_payroll(self, employee_id, year, month): ...
 
-One row of PostgreSQL per execution (``models.TaskExecution``), unique on its key while it is live. A
-delivery *claims* the row, holds a *run lock* while the body runs, and *completes* the row in the same
-transaction as the rows that the body wrote. A dead worker's lock vanishes with its connection, and
-the next delivery takes over. A duplicate is answered with the stored result.
+One row of PostgreSQL per execution (``models.TaskExecution``), unique on its key while it is live.
+A delivery *claims* the row, holds a *run lock* while the body runs, and *completes* the row in the
+same transaction as the rows that the body wrote. A dead worker's lock vanishes with its connection,
+and the next delivery takes over. A duplicate is answered with the stored result.
 
 Where things are, in the order a delivery meets them:
 
     decorators     the three decorators          options      their options, checked at import
-    call           one call                      protection   a decorated function; finding it by name
+    call           one call                      protection   a decorated function, found by name
     delivery       the message it came in        periods      the business date pinned in it
     keys           canonical arguments, the key  readable     the arguments, for people
     guarantees/    the protocol, one file each   protocol     what all guarantees decide alike
-    store          the SQL, one function a verb  sql/         the functions themselves, and their races
+    store          the SQL, one function a verb  sql/         the functions, and their races
     execution      what a body may ask           results      stored and replayed
     recent         a hint that saves a trip
     log, signals   what is told                  lookup       key, status and clearing by name

@@ -28,7 +28,7 @@ DEFAULTS: dict[str, int] = {
 
 
 def setting(name: str) -> int:
-    """One entry of ``LEDGER``, or its default. ``ImproperlyConfigured`` where it is no positive int."""
+    """One entry of ``LEDGER``, or its default. ``ImproperlyConfigured`` unless a positive int."""
     value: Any = getattr(settings, "LEDGER", {}).get(name, DEFAULTS[name])
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ImproperlyConfigured(

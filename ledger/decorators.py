@@ -42,8 +42,8 @@ def idempotent_task(
     arguments); by default all of them. The others must then be equal too, or ``PayloadMismatch``.
     ``on_in_progress``: another run is alive. ``"retry"`` puts the message back for later (a direct
     call raises); ``"raise"`` raises ``ExecutionInProgress``.
-    ``on_ledger_error``: the database cannot be reached. ``"raise"`` never runs unprotected: a message
-    is put back for later, a direct call raises ``LedgerUnavailable``. ``"run"`` runs the body
+    ``on_ledger_error``: the database cannot be reached. ``"raise"`` never runs unprotected: a
+    message is put back for later, a direct call raises ``LedgerUnavailable``. ``"run"`` runs the body
     unprotected, and says so at level CRITICAL.
     ``max_crashes``: so many workers in a row may die of it; then it is held for a person.
     ``redact``: names of parameters whose values are not stored.
@@ -59,8 +59,8 @@ def idempotent_task(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if not hasattr(function, "__qualname__") or not hasattr(function, "__code__"):
             raise ImproperTask(
-                f"idempotent_task decorates plain functions, not {function!r}. Put it directly above "
-                "'def', below @shared_task or @app.task."
+                f"idempotent_task decorates plain functions, not {function!r}. Put it directly "
+                "above 'def', below @shared_task or @app.task."
             )
         options = checked(
             function,

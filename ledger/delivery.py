@@ -1,4 +1,4 @@
-"""Where a call comes from: a message of Celery's, or plain Python; and how a message is put back."""
+"""Where a call comes from, a message of Celery's or plain Python; how a message is put back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class Delivery:
         The user's retries are not touched. Returning or failing would acknowledge the message, and
         lose the work if the run in progress dies; rejecting with requeue would spin.
         """
-        assert self.task is not None and self.message is not None
+        if self.task is None or self.message is None:
+            raise reason
         copies = int(self.headers.get(COPIES_HEADER, 0)) + 1
         wait = _wait(copies)
         copy = self.task.signature_from_request(
@@ -85,10 +86,10 @@ class Delivery:
 
 
 def _wait(copies: int) -> float:
-    """Seconds before the n-th copy: doubling up to the maximum, with jitter so that copies spread."""
+    """Seconds before the n-th copy: doubling up to a maximum, with jitter so that copies spread."""
     doublings = min(copies - 1, 16)
     wait: int = min(setting("BUSY_COUNTDOWN") << doublings, setting("BUSY_COUNTDOWN_MAX"))
-    return wait * random.uniform(0.75, 1.0)
+    return wait * random.uniform(0.75, 1.0)  # noqa: S311
 
 
 def arriving(protected: Protected, args: Sequence[object], *, nested: bool) -> Delivery:

@@ -18,8 +18,8 @@ _NAMESPACE = uuid.UUID("5b0d2a52-5d5b-4f7e-9a55-0c6b1f9f2f11")
 class Execution:
     """What a running body may know of itself.
 
-    ``key``: the execution's key. ``attempt``: 1, 2, …, or 0 where the ledger was unreachable and the
-    body runs unprotected. ``period``: the business date of a date-based key, else None.
+    ``key``: the execution's key. ``attempt``: 1, 2, …, or 0 where the ledger was unreachable and
+    the body runs unprotected. ``period``: the business date of a date-based key, else None.
     """
 
     key: str

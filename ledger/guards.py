@@ -1,7 +1,7 @@
 """Triggers that hold in the database what code could forget.
 
-An ordinary completion meets none of their conditions. The conditions are kept this short because the
-server prepares them anew for every statement: spelling the legal moves out there, or in CHECK
+An ordinary completion meets none of their conditions. The conditions are kept this short because
+the server prepares them anew for every statement: spelling the legal moves out there, or in CHECK
 constraints, made a whole run measurably slower.
 """
 
@@ -44,7 +44,8 @@ LEGAL_MOVES_ONLY = pgtrigger.Trigger(
             OR (OLD.state = 'failed' AND NEW.state NOT IN ('failed', 'running', 'held'))
             OR (OLD.state = 'held' AND NEW.state NOT IN ('held', 'completed', 'failed'))
         THEN
-            RAISE EXCEPTION 'execution % is % (attempt %) and cannot become % (attempt %) like that',
+            RAISE EXCEPTION 'execution % is % (attempt %) and cannot become % (attempt %) like
+            that',
                 OLD.id, OLD.state, OLD.attempt, NEW.state, NEW.attempt;
         END IF;
         RETURN NEW;

@@ -1,4 +1,4 @@
-"""From a call to its key: canonical arguments, their hash, and ``idempotent:{task}:{hash}[:{date}]``.
+"""From a call to its key: canonical arguments, their hash, ``idempotent:{task}:{hash}[:{date}]``.
 
 Two calls are the same execution when their canonical arguments are equal. The canonical text is
 plain JSON for what JSON can say and a tagged form (``decimal"1.5"``) for the rest, so that ``1``,
@@ -31,7 +31,7 @@ _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 def canonical(value: object, where: str) -> str:
-    """One value as canonical text. ``where`` names the argument in the error for an unknown type."""
+    """One value as canonical text. ``where`` names the argument in an error about its type."""
     encode = _ENCODERS.get(type(value))
     if encode is None:
         encode = _encoder_for_subclass(value, where)
@@ -67,8 +67,8 @@ def compose(task_name: str, arguments_hash: str, period: dt.date | None) -> str:
     """The key itself. Raises ``UnusableArgument`` where the task's name is too long to store."""
     if not task_name or len(task_name) > MAX_TASK_NAME:
         raise UnusableArgument(
-            f"task name {task_name[:60]!r}… has {len(task_name)} characters; the ledger stores 1 to "
-            f"{MAX_TASK_NAME}. Give the task a shorter name=."
+            f"task name {task_name[:60]!r}… has {len(task_name)} characters; the ledger stores 1 "
+            f"to {MAX_TASK_NAME}. Give the task a shorter name=."
         )
     if "\x00" in task_name:
         raise UnusableArgument(

@@ -68,8 +68,9 @@ class TaskExecution(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            # No query of the protocol may imply another index's condition than the one it needs: a plan
-            # cached while the table was empty would keep the wrong one for as long as its session.
+            # No query of the protocol may imply another index's condition than the one it needs: a
+            # plan cached while the table was empty would keep the wrong one for as long as its
+            # session.
             models.Index(
                 fields=["started_at"],
                 condition=Q(completed_at=None, retired_at=None),

@@ -28,7 +28,7 @@ def pin(headers: dict[str, Any], **signal: Any) -> None:
 
 
 def pinned(headers: dict[str, Any] | None) -> dt.date | None:
-    """The date a message was published for. ``UnusableArgument`` where the header is no ISO date."""
+    """The date a message was published for. ``UnusableArgument`` where it is no ISO date."""
     value = (headers or {}).get(PERIOD_HEADER)
     return None if value is None else parse(value, f"message header {PERIOD_HEADER!r}")
 

@@ -23,8 +23,8 @@ _FIXED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEY
 
 
 class Identity:
-    """One call's canonical identity: the hash its key is made of, the hash of all its arguments, and
-    the arguments by name."""
+    """One call's canonical identity: the hash its key is made of, the hash of all its arguments,
+    and the arguments by name."""
 
     __slots__ = ("args_hash", "arguments", "key_hash")
 

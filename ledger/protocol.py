@@ -89,7 +89,8 @@ def refuse_other_payload(call: Call, live: store.Live) -> None:
 
 def unreachable(call: Call, error: BaseException, *, began: bool) -> Any:
     """The ledger's database went away. Nothing was committed, or a next delivery will find that it
-    was: not a failure, which would acknowledge the message and lose the work. ``began``: the body had
+    was: not a failure, which would acknowledge the message and lose the work. ``began``: the body
+    had
     already run, and is not run again here."""
     if call.protected.options.on_ledger_error == "run" and not began:
         log.unprotected(call, error)

@@ -1,8 +1,9 @@
 """Django signals at the turns of an execution. Receivers get ``call`` (``.key``, ``.delivery``) and
 ``attempt``; the sender is the decorated function.
 
-``execution_started`` is sent in the run's transaction, just before the body; ``execution_completed``
-after the commit (joined to an open transaction: before it); the others when it has happened.
+``execution_started`` is sent in the run's transaction, just before the body;
+``execution_completed`` after the commit (joined to an open transaction: before it); the others when
+it has happened.
 """
 
 from django.dispatch import Signal

@@ -1,10 +1,10 @@
 """The SQL. One function per verb of the protocol; the races are explained in ``sql/functions.sql``.
 
-Each verb is one round trip on Django's own connection: a query of several statements, which takes the
-simple protocol, and so needs no prepared statements and works behind PgBouncer. Its values are quoted
-by libpq (``_literal``), a third of the cost of the driver's own binding. A batch that begins by itself
-needs the driver not to add another BEGIN, hence ``own_transaction``; Django's commit or rollback at the
-end goes by the transaction status that the server reports.
+Each verb is one round trip on Django's own connection: a query of several statements, which takes
+the simple protocol, and so needs no prepared statements and works behind PgBouncer. Its values are
+quoted by libpq (``_literal``), a third of the cost of the driver's own binding. A batch that begins
+by itself needs the driver not to add another BEGIN, hence ``own_transaction``; Django's commit or
+rollback at the end goes by the transaction status that the server reports.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Housekeeping: expiry, purge, and finding executions whose worker is gone.
 
-None of it is needed for correctness: a claim looks at the expiry by itself, and a delivery takes over
-from a dead worker by itself. This keeps the table small, and reports what no delivery will find.
+None of it is needed for correctness: a claim looks at the expiry by itself, and a delivery takes
+over from a dead worker by itself. This keeps the table small, and reports what no delivery will
+find.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def _deliver(call: Call, connection: Connection) -> Any:
             with transaction.atomic(using=call.database):
                 live = progress.live = opening(connection, call, joined=False)
                 if live.is_ours:
-                    result = _perform(call, connection, progress, joined=False)
+                    result = _perform(call, connection, live, progress, joined=False)
         except BaseException as raised:
             _undone(call, connection, progress, raised)
         if live.is_ours:
@@ -103,7 +103,7 @@ def _joined(call: Call, connection: Connection) -> Any:
         if live.is_ours:
             try:
                 with transaction.atomic(using=call.database):
-                    result = _perform(call, connection, progress, joined=True)
+                    result = _perform(call, connection, live, progress, joined=True)
             except BaseException as raised:
                 _undone(call, connection, progress, raised)
             log.completed(call, live.attempt)
@@ -121,10 +121,10 @@ class _Progress:
     committed = False
 
 
-def _perform(call: Call, connection: Connection, progress: _Progress, *, joined: bool) -> Any:
+def _perform(
+    call: Call, connection: Connection, live: store.Live, progress: _Progress, *, joined: bool
+) -> Any:
     """The body, then its completion. Whatever is raised rolls the effects back."""
-    live = progress.live
-    assert live is not None
     driver = connection.connection
     if live.attempt > 1 and live.crashes:
         log.taken_over(call, live.attempt)
