@@ -53,7 +53,8 @@ def check_isolation_level(
                 Error(
                     f"The database {alias!r} does not run at READ COMMITTED.",
                     hint="Remove isolation_level from its OPTIONS, and "
-                    "default_transaction_isolation from the server's or role's settings: the ledger reads after it locks.",
+                    "default_transaction_isolation from the server's or role's settings: the "
+                    "ledger reads after it locks.",
                     id="ledger.E003",
                 )
             )

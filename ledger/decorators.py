@@ -43,8 +43,8 @@ def idempotent_task(
     ``on_in_progress``: another run is alive. ``"retry"`` puts the message back for later (a direct
     call raises); ``"raise"`` raises ``ExecutionInProgress``.
     ``on_ledger_error``: the database cannot be reached. ``"raise"`` never runs unprotected: a
-    message is put back for later, a direct call raises ``LedgerUnavailable``. ``"run"`` runs the body
-    unprotected, and says so at level CRITICAL.
+    message is put back for later, a direct call raises ``LedgerUnavailable``. ``"run"`` runs the
+    body unprotected, and says so at level CRITICAL.
     ``max_crashes``: so many workers in a row may die of it; then it is held for a person.
     ``redact``: names of parameters whose values are not stored.
     ``using``: database alias of the ledger and the effects, or a callable of the arguments.

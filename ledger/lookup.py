@@ -76,7 +76,7 @@ def clear(key: str, database: str, *, reason: str, actor: str) -> bool:
     outcome = "running" if inside else store.retire(connections[database], key, who, why)
     if outcome == "running":
         raise ExecutionInProgress(
-            f"{key} is being executed at this moment. It can be cleared when it is done."
+            f"{key} is being executed and cannot be cleared until it is done."
         )
     return outcome == "retired"
 

@@ -17,8 +17,8 @@ def dump(task_name: str, result: object) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise UnstorableResult(
             f"{task_name} returned a {type(result).__name__} that cannot be stored as JSON "
-            f"({error}). Everything it did was rolled back. Return plain data: numbers, text, dates, Decimals, "
-            "UUIDs, lists, dictionaries."
+            f"({error}). Everything it did was rolled back. Return plain data: numbers, text, "
+            "dates, Decimals, UUIDs, lists, dictionaries."
         ) from error
     limit = setting("MAX_RESULT_BYTES")
     if len(text) > limit:
