@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from celery.exceptions import Reject
 from celery.worker.request import Request
 from django.conf import settings
 from kombu import Queue
@@ -47,19 +49,24 @@ class Arrived:
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self.request = Request(
-            message,
-            app=app,
-            hostname="worker@test",
-            on_ack=lambda *_: message.ack(),
-            on_reject=lambda _log, _errors, requeue: message.reject(requeue=requeue),
-        )
+        self.request = Request(message, app=app, hostname="worker@test")
         self.headers: dict[str, Any] = dict(message.headers)
 
     def run(self) -> Any:
-        """What the task returned, or the exception that it failed or left with."""
+        """What the task returned, or the exception that it failed or left with.
+
+        Then the message is acknowledged or rejected, as a worker with late acknowledgement does it.
+        """
         outcome = self.request.execute()
-        return getattr(outcome, "exception", outcome)
+        if isinstance(outcome, ExceptionInfo):
+            outcome = outcome.exception
+        if isinstance(outcome, ExceptionWithTraceback):
+            outcome = outcome.exc
+        if isinstance(outcome, Reject):
+            self.message.reject(requeue=outcome.requeue)
+        else:
+            self.message.ack()
+        return outcome
 
     def lose(self) -> None:
         """As when the worker died with it unacknowledged."""
