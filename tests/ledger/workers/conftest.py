@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -79,5 +78,8 @@ def key() -> str:
 
 
 @pytest.fixture(autouse=True)
-def committed(transactional_db: Any) -> None:
-    """Every test here commits, and finds an empty database."""
+def committed(transactional_db: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test here commits, and shows under its failure what the workers logged meanwhile."""
+    yield
+    for name in {"site", "rabbitmq", "each_site"}.intersection(request.fixturenames):
+        request.getfixturevalue(name).show_log()

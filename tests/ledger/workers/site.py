@@ -11,7 +11,7 @@ from celery.result import AsyncResult
 from kombu import Connection
 
 from ledger import make_idempotency_key
-from ledger.models import TaskExecution
+from ledger.models import ExecutionEvent, TaskExecution
 from tests.testapp.faults import Fault
 from tests.testapp.models import Effect
 from tests.workers import Worker, Workers, wait_until
@@ -29,18 +29,27 @@ class Site:
         self.workers = workers
         self.connection = connection
         self.environment = environment
+        self._shown: dict[str, int] = {}
 
-    def worker(self) -> Worker:
+    def worker(self, *, visibility_timeout: int = 3600) -> Worker:
         """One that lives, started if there is none."""
         living = [worker for worker in self.workers.started if worker.alive]
-        return living[0] if living else self.start(concurrency=4)
+        return living[0] if living else self.start(4, visibility_timeout=visibility_timeout)
 
-    def start(self, concurrency: int = 1, pool: str = "prefork", **environment: str) -> Worker:
+    def start(
+        self,
+        concurrency: int = 1,
+        pool: str = "prefork",
+        *,
+        visibility_timeout: int = 3600,
+        environment: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """Start one as ``Workers.start`` does, on this broker, quick to notice a lost process."""
         return self.workers.start(
             concurrency,
             pool,
-            visibility_timeout=1,
-            environment={**self.environment, **environment},
+            visibility_timeout=visibility_timeout,
+            environment={**self.environment, **(environment or {})},
             options=QUICK,
         )
 
@@ -57,6 +66,14 @@ class Site:
         return task.apply_async(
             args, headers={**asked, **(headers or {})}, connection=self.connection, **options
         )
+
+    def show_log(self) -> None:
+        """Print what the workers have logged since the last time."""
+        for worker in self.workers.started:
+            log = worker.log
+            if news := log[self._shown.get(worker.name, 0) :]:
+                print(f"--- {worker.name} ---\n{news}")
+            self._shown[worker.name] = len(log)
 
 
 class Gate:
@@ -94,9 +111,11 @@ def state(task: Task, *args: object) -> str | None:
     )
 
 
-def events(found: TaskExecution) -> list[tuple[str, int]]:
-    """Kind and attempt of each of its events, in their order."""
-    return list(found.events.order_by("id").values_list("kind", "attempt"))
+def events(task: Task, *args: object) -> list[tuple[str, int]]:
+    """Kind and attempt of each event of this call's executions, in their order."""
+    key = make_idempotency_key(task.name, args)
+    found = ExecutionEvent.objects.filter(execution__key=key).order_by("id")
+    return list(found.values_list("kind", "attempt"))
 
 
 def effects(key: str) -> list[str]:
