@@ -94,7 +94,7 @@ def impatient(self: Task, key: str) -> Any:
 
 @shared_task(bind=True)
 @idempotent_task()
-def add(self: Task, key: str, x: int, y: int) -> int:
+def add(self: Task, x: int, y: int, key: str) -> int:
     Effect.objects.create(key=key, note=f"{x} + {y}")
     faults.reached("body", current_execution().attempt)
     return x + y
