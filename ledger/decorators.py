@@ -62,6 +62,11 @@ def idempotent_task(
                 f"idempotent_task decorates plain functions, not {function!r}. Put it directly "
                 "above 'def', below @shared_task or @app.task."
             )
+        if hasattr(function, MARK):
+            raise ImproperTask(
+                f"{function.__module__}.{function.__qualname__}: it is already under the ledger. "
+                "Leave one of the decorators."
+            )
         options = checked(
             function,
             ttl_hours=ttl_hours,

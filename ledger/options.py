@@ -14,6 +14,9 @@ GUARANTEES = ("exactly_once",)
 ON_IN_PROGRESS = ("retry", "raise")
 ON_LEDGER_ERROR = ("raise", "run")
 
+MOST_TTL_HOURS = 24 * 366 * 1000
+MOST_CRASHES = 1_000_000
+
 KeyOption = Callable[..., Any] | str | tuple[str, ...] | list[str] | None
 UsingOption = str | Callable[..., str] | None
 
@@ -60,8 +63,13 @@ def checked(
         raise refuse("an async def body is not supported", "Write a plain def; Celery runs those.")
     if inspect.isgeneratorfunction(function):
         raise refuse("a generator has no result to store", "Return a value instead of yielding.")
-    if ttl_hours is not None and not _positive(ttl_hours, (int, float)):
-        raise refuse(f"ttl_hours={ttl_hours!r}", "Give hours above 0, or None for never expiring.")
+    if ttl_hours is not None and not (
+        _positive(ttl_hours, (int, float)) and ttl_hours <= MOST_TTL_HOURS
+    ):
+        raise refuse(
+            f"ttl_hours={ttl_hours!r}",
+            f"Give hours above 0, up to {MOST_TTL_HOURS:,}, or None for never expiring.",
+        )
     for option, flag in (("date_based", date_based), ("skip_on_duplicate", skip_on_duplicate)):
         if not isinstance(flag, bool):
             raise refuse(f"{option}={flag!r}", "Give True or False.")
@@ -74,14 +82,16 @@ def checked(
             raise refuse(
                 f"{option}={value!r} is not available", f"Available: {', '.join(allowed)}."
             )
-    if not _positive(max_crashes, int):
-        raise refuse(f"max_crashes={max_crashes!r}", "Give a whole number of 1 or more.")
+    if not (_positive(max_crashes, int) and max_crashes <= MOST_CRASHES):
+        raise refuse(
+            f"max_crashes={max_crashes!r}", f"Give a whole number from 1 to {MOST_CRASHES:,}."
+        )
     if safe_to_retry:
         raise refuse(
             "safe_to_retry belongs to guarantee='at_most_once', which is not available",
             "Leave it out: exactly_once always lets a failure run again.",
         )
-    if using is not None and not isinstance(using, str) and not callable(using):
+    if using is not None and not (isinstance(using, str) and using) and not callable(using):
         raise refuse(f"using={using!r}", "Give a database alias or a callable that returns one.")
     if isinstance(key, str):
         key = (key,)
@@ -110,10 +120,10 @@ def _names(
     refuse: Callable[[str, str], ImproperTask],
 ) -> tuple[str, ...]:
     """Parameter names that exist. A lone string is taken for one name."""
-    names = (names,) if isinstance(names, str) else tuple(names)
-    unknown = [name for name in names if name not in parameters]
-    if not names or unknown:
+    named = (names,) if isinstance(names, str) else names
+    known = [name for name in parameters if name != "self"]
+    if not isinstance(named, (tuple, list)) or not named or any(n not in known for n in named):
         raise refuse(
-            f"{option}={names!r} does not name its parameters", f"It has: {', '.join(parameters)}."
+            f"{option}={names!r} does not name its parameters", f"It has: {', '.join(known)}."
         )
-    return names
+    return tuple(named)
