@@ -1,4 +1,4 @@
-"""What a test's task does in the world: one row an effect, so that twice and never can be counted."""
+"""What a test's task does in the world: a row an effect, so that twice and never can be counted."""
 
 from django.db import models
 

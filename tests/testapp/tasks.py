@@ -17,7 +17,7 @@ def write_effect(key: str, note: str = "") -> int:
 
 @shared_task(bind=True)
 def block_once(self: "Task[[str], str]", key: str) -> str:
-    """On the first delivery write ``<key>: started`` and hang until killed; on a later one finish."""
+    """On the first delivery write ``<key>: started`` and hang until killed; later finish."""
     if not Effect.objects.filter(key=key).exists():
         Effect.objects.create(key=key, note="started")
         threading.Event().wait()
