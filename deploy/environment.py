@@ -114,4 +114,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The next command goes on from here.")
