@@ -33,11 +33,11 @@ class Delivery:
 
     @property
     def task_id(self) -> str:
-        return (self.message.id or "") if self.message else ""
+        return (self.message.id or "")[:255] if self.message else ""
 
     @property
     def root_id(self) -> str:
-        return (self.message.root_id or "") if self.message else ""
+        return (self.message.root_id or "")[:255] if self.message else ""
 
     @property
     def headers(self) -> dict[str, Any]:

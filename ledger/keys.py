@@ -12,6 +12,7 @@ import datetime as dt
 import enum
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
@@ -25,6 +26,8 @@ from .exceptions import UnusableArgument
 KEY_PREFIX = "idempotent"
 MAX_TASK_NAME = 200
 MAX_KEY = 300
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 # The thread's own context would round, and so make one key of two amounts.
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -70,9 +73,9 @@ def compose(task_name: str, arguments_hash: str, period: dt.date | None) -> str:
             f"task name {task_name[:60]!r}… has {len(task_name)} characters; the ledger stores 1 "
             f"to {MAX_TASK_NAME}. Give the task a shorter name=."
         )
-    if "\x00" in task_name:
+    if _UNSTORABLE.search(task_name):
         raise UnusableArgument(
-            f"task name {task_name!r} contains a NUL character. Rename the task."
+            f"task name {task_name!r} contains a NUL or a lone surrogate. Rename the task."
         )
     key = f"{KEY_PREFIX}:{task_name}:{arguments_hash}"
     return key if period is None else f"{key}:{period.isoformat()}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from . import signals
+from . import readable, signals
 
 if TYPE_CHECKING:
     from django.dispatch import Signal
@@ -37,7 +37,7 @@ def skipped(call: Call) -> None:
 def failed(call: Call, attempt: int, error: BaseException) -> None:
     _tell(
         logging.WARNING, "failed", call, attempt,
-        "%s: attempt %d failed: %r; it may run again", call.key, attempt, error,
+        "%s: attempt %d failed: %s; it may run again", call.key, attempt, readable.error(error),
     )  # fmt: skip
     _send(signals.execution_failed, call, attempt)
 

@@ -36,6 +36,14 @@ def text(value: object, limit: int | None = None) -> str:
     return str(value)[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def error(raised: BaseException) -> str:
+    """An exception in a line, at most 2000 characters; only its type where it cannot say more."""
+    try:
+        return text(repr(raised), 2000)
+    except Exception:
+        return f"{type(raised).__qualname__}(which cannot be described)"
+
+
 def _plain(value: object) -> Any:
     if isinstance(value, Model):
         return f"{value._meta.label_lower}:{value.pk}"

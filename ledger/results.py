@@ -14,6 +14,8 @@ def dump(task_name: str, result: object) -> str:
     """The result as ASCII JSON. ``UnstorableResult`` where it is not serialisable or too large."""
     try:
         text: str = json.dumps(result, allow_nan=False)
+        if '"__type__"' in text:  # kombu's tag for dates and such; a stranger's could not be loaded
+            json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise UnstorableResult(
             f"{task_name} returned a {type(result).__name__} that cannot be stored as JSON "

@@ -186,6 +186,6 @@ def _record_failure(
     log.failed(call, live.attempt, error)
     story = readable.text("".join(traceback.format_exception(error)))
     try:
-        store.fail(connection, call, live, readable.text(repr(error), 2000), story)
+        store.fail(connection, call, live, readable.error(error), story)
     except OUTAGES as outage:
         log.unrecorded(call, live.attempt, outage)
