@@ -239,7 +239,7 @@ class TestLengths:
         longest = compose("x" * MAX_TASK_NAME, "0" * 64, dt.date(2026, 11, 30))
         assert len(longest) <= MAX_KEY
 
-    @pytest.mark.parametrize("name", ["", "x" * (MAX_TASK_NAME + 1), "a\x00b"])
+    @pytest.mark.parametrize("name", ["", "x" * (MAX_TASK_NAME + 1), "a\x00b", "\ud800"])
     def test_a_name_that_cannot_be_stored_is_refused(self, name: str) -> None:
         with pytest.raises(UnusableArgument, match="task name"):
             make_idempotency_key(name)
