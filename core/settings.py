@@ -157,10 +157,11 @@ CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", default=1500)
 CELERY_TASK_SOFT_TIME_LIMIT = env.int(
     "CELERY_TASK_SOFT_TIME_LIMIT", default=max(1, CELERY_TASK_TIME_LIMIT - 60)
 )
+# RabbitMQ drops what it cannot take without a word, unless it is asked to confirm each message.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT}
     if CELERY_BROKER_URL.startswith("redis")
-    else {}
+    else {"confirm_publish": True}
 )
 # Without this Django's Celery fix-up connects anew for every task, which costs more than a claim.
 CELERY_DB_REUSE_MAX = 1000
