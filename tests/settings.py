@@ -3,6 +3,7 @@
 A worker started by ``tests.workers`` is told by two variables which database and corner are its.
 """
 
+import json
 import os
 from uuid import uuid4
 
@@ -34,6 +35,7 @@ CELERY_TASK_QUEUES = [
         Exchange(TEST_RUN, auto_delete=True),
         routing_key=TEST_RUN,
         expires=3600,  # what a killed run leaves on RabbitMQ goes by itself
+        queue_arguments=json.loads(os.environ.get("TEST_QUEUE_ARGUMENTS", "{}")),
     )
 ]
 if CELERY_BROKER_URL.startswith("redis"):

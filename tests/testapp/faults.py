@@ -14,6 +14,7 @@
 happens, ``[1]`` by default; ``stored`` knows no attempt and takes a redelivery for the second.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from celery import current_task, signals
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.dispatch import receiver
 
 from ledger.signals import execution_completed, execution_started
@@ -77,6 +78,12 @@ def lose_connection(fault: Fault) -> None:
         cursor.execute("select pg_terminate_backend(pg_backend_pid())")
 
 
+def lose_connection_quietly(fault: Fault) -> None:
+    """The same, and go on as if nothing had happened."""
+    with contextlib.suppress(DatabaseError):
+        lose_connection(fault)
+
+
 def retry(fault: Fault) -> NoReturn:
     """``self.retry()``, as a body may call it."""
     raise current_task.retry(countdown=0)
@@ -84,7 +91,17 @@ def retry(fault: Fault) -> NoReturn:
 
 DEEDS: dict[str, Callable[[Fault], None]] = {
     deed.__name__: deed
-    for deed in (kill_child, kill_worker, wait, hang, fail, leave, lose_connection, retry)
+    for deed in (
+        kill_child,
+        kill_worker,
+        wait,
+        hang,
+        fail,
+        leave,
+        lose_connection,
+        lose_connection_quietly,
+        retry,
+    )
 }
 
 

@@ -53,6 +53,10 @@ class Site:
             options=QUICK,
         )
 
+    def kill_all(self) -> None:
+        for worker in self.workers.started:
+            worker.kill()
+
     def publish(
         self,
         task: Task,

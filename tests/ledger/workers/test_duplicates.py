@@ -28,8 +28,7 @@ def test_fifty_deliveries_of_one_message_at_once_have_one_effect(
     site: Site, key: str, tmp_path: Path
 ) -> None:
     gate, task_id = Gate(tmp_path), uuid4().hex
-    for worker in site.workers.started:
-        worker.kill()
+    site.kill_all()
     worker = site.start(concurrency=50, pool="threads")
     try:
         for _ in range(50):

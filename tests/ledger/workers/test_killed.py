@@ -98,8 +98,7 @@ def test_the_main_process_killed_alone_leaves_one_effect(
 
 
 def test_a_pool_of_threads_killed_in_the_body_is_taken_over(site: Site, key: str) -> None:
-    for worker in site.workers.started:
-        worker.kill()
+    site.kill_all()
     site.start(pool="threads", visibility_timeout=1)
 
     result = deliver_and_die(site, bound, key, "body", "kill_worker")
