@@ -103,4 +103,4 @@ def _tell(
 
 def _send(signal: Signal, call: Call, attempt: int | None) -> None:
     if signal.receivers:
-        signal.send(sender=call.protected.function, call=call, attempt=attempt)
+        signal.send_robust(sender=call.protected.function, call=call, attempt=attempt)
