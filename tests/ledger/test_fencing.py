@@ -119,7 +119,8 @@ def test_a_failure_does_not_settle_an_attempt_that_somebody_else_is_running(
     other.execute("select pg_advisory_xact_lock(ledger_lock_id(%s))", [row.key])
 
     session().execute(
-        "select ledger_fail(%s, %s, %s, null, '', 'w', 'error', '')", [row.key, row.id, row.attempt]
+        "select ledger_fail(%s, %s, %s, null, '', 'w', 'error', '', 'failed')",
+        [row.key, row.id, row.attempt],
     )
 
     assert TaskExecution.objects.get().state == State.RUNNING

@@ -168,7 +168,9 @@ class TestHolding:
             dies(frail.task, 7)
 
         for _ in range(2):
-            with pytest.raises(ExecutionHeld, match=r"idempotent:.*held.*3 in a row.*ledger clear"):
+            with pytest.raises(
+                ExecutionHeld, match=r"idempotent:.*held.*3 in a row.*ledger release"
+            ):
                 frail.task(7)
 
         assert frail.attempts == [1, 2, 3]
