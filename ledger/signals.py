@@ -3,7 +3,7 @@
 
 ``execution_started`` is sent in the run's transaction, just before the body;
 ``execution_completed`` after the commit (joined to an open transaction: before it); the others when
-it has happened.
+it has happened. What a receiver raises is logged by Django and changes nothing.
 """
 
 from django.dispatch import Signal
