@@ -23,8 +23,8 @@ RAISES_FROM = date(2025, 11, 12)
 
 POLICIES = (
     "BERLIN,Berlin works agreement,0,,1.5,,2,2400,1.25,22:00,06:00,0.25,DE,BE,2,5,0.01,0.38",
-    "NEWYORK,New York hourly,6,,1.5,,2,2400,1.5,23:00,07:00,0.1,US,NY,1.5,15,0.01,0.22",
-    "CALIFORNIA,California hourly,6,480,1.5,720,2,2400,1.5,,,0,US,CA,1.5,1,0.01,0.24",
+    "NEWYORK,New York hourly,6,,1.5,,2,2400,1.5,23:00,07:00,0.1,US,,1.5,15,0.01,0.22",
+    "CALIFORNIA,California hourly,6,480,1.5,720,2,2400,1.5,,,0,US,CA,1.5,6,0.01,0.24",
 )
 
 FIRST_NAMES = (
