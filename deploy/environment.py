@@ -9,7 +9,6 @@ leaves that package's pin out and installs its newest release. Standard library 
 import argparse
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import subprocess
@@ -40,21 +39,33 @@ def set_up(folder: Path, requirements: Path, newest: str | None) -> None:
     wanted = requirements.read_text()
     if newest:
         wanted = re.sub(rf"(?im)^{re.escape(newest)}==.*$", newest, wanted)
-    stamp = folder / f"{requirements.name}.stamp"
-    fingerprint = hashlib.sha256(f"{sys.version}\n{wanted}".encode()).hexdigest()
-    if stamp.exists() and stamp.read_text() == fingerprint and works(folder):
-        return
-    if not works(folder):
+    record = folder / "installed.txt"
+    if works(folder):
+        installed = pins(record.read_text()) if record.exists() else {}
+        if pins(wanted).items() <= installed.items():
+            return
+    else:
         print(f"Creating the virtual environment {folder}…", flush=True)
         command = [sys.executable, "-m", "venv", "--clear", os.fspath(folder)]
         if subprocess.run(command, check=False).returncode:
             sys.exit("Debian and Ubuntu ship venv apart: apt-get install python3-venv.")
+        installed = {}
     print(f"Installing {requirements} into {folder}…", flush=True)
+    record.unlink(missing_ok=True)  # until it is whole again, nothing is known to be installed
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(wanted)
         file.flush()
-        install(interpreter(folder), file.name, packages=len(re.findall(r"(?m)^\w", wanted)))
-    stamp.write_text(fingerprint)
+        install(interpreter(folder), file.name, packages=len(pins(wanted)))
+    record.write_text("".join(f"{pin}\n" for pin in (installed | pins(wanted)).values()))
+
+
+def pins(requirements: str) -> dict[str, str]:
+    """The lines of a requirements file that name a package, by its name."""
+    return {
+        re.split(r"[^\w.-]", line)[0]: line
+        for line in requirements.splitlines()
+        if re.match(r"\w", line)
+    }
 
 
 def install(python: str, requirements: str, packages: int) -> None:
