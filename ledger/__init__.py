@@ -17,10 +17,12 @@ Where things are, in the order a delivery meets them:
     keys           canonical arguments, the key  readable     the arguments, for people
     guarantees/    the protocol, one file each   protocol     what all guarantees decide alike
     store          the SQL, one function a verb  sql/         the functions, and their races
-    execution      what a body may ask           results      stored and replayed
-    recent         a hint that saves a trip
-    log, signals   what is told                  lookup       key, status and clearing by name
-    sweep, tasks   expiry, purge, recovery       guards       what the database itself refuses
+    run_lock       the lock's own connection     recent       a hint that saves a trip
+    execution      what a body may ask and do    results      stored and replayed
+    steps, outbox  parts done once; follow-ups   early        a warning for follow-ups sent too soon
+    log, signals   what is told                  lookup       key, status, clearing, releasing
+    afterwards     unprotected runs, recorded    sweep, tasks expiry, purge, recovery, relay
+    guards         what the database refuses     checks       what manage.py check refuses
 """
 
 from .decorators import idempotent_daily_task, idempotent_once, idempotent_task
@@ -32,12 +34,13 @@ from .exceptions import (
     LedgerError,
     LedgerUnavailable,
     LostClaim,
+    OpenTransaction,
     PayloadMismatch,
     UnstorableResult,
     UnusableArgument,
 )
 from .execution import current_execution
-from .lookup import check_idempotency_status, clear_idempotency_key, make_idempotency_key
+from .lookup import check_idempotency_status, clear_idempotency_key, make_idempotency_key, release
 
 __all__ = [
     "DuplicateExecution",
@@ -47,6 +50,7 @@ __all__ = [
     "LedgerError",
     "LedgerUnavailable",
     "LostClaim",
+    "OpenTransaction",
     "PayloadMismatch",
     "UnstorableResult",
     "UnusableArgument",
@@ -57,4 +61,5 @@ __all__ = [
     "idempotent_once",
     "idempotent_task",
     "make_idempotency_key",
+    "release",
 ]

@@ -8,11 +8,11 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .models import ExecutionEvent, TaskExecution
+from .models import ExecutionEvent, ExecutionStep, OutboxMessage, TaskExecution
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[TaskExecution]
-    TabularInline = admin.TabularInline[ExecutionEvent, TaskExecution]
+    TabularInline = admin.TabularInline[Any, TaskExecution]
 else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
@@ -36,6 +36,18 @@ class EventInline(ReadOnly, TabularInline):
     fields = ("at", "kind", "attempt", "task_id", "worker", "actor", "reason", "traceback")
 
 
+class StepInline(ReadOnly, TabularInline):
+    model = ExecutionStep
+    ordering = ("id",)
+    fields = ("name", "attempt", "completed_at", "result")
+
+
+class FollowUpInline(ReadOnly, TabularInline):
+    model = OutboxMessage
+    ordering = ("id",)
+    fields = ("task_name", "task_id", "created_at", "published_at", "tries", "error")
+
+
 @admin.register(TaskExecution)
 class TaskExecutionAdmin(ReadOnly, ModelAdmin):
     list_display = (
@@ -55,7 +67,7 @@ class TaskExecutionAdmin(ReadOnly, ModelAdmin):
     search_fields = ("key", "task_id")
     search_help_text = "Key or Celery task id, or the beginning of one"
     ordering = ("-id",)
-    inlines = (EventInline,)
+    inlines = (EventInline, StepInline, FollowUpInline)
     show_full_result_count = False
 
     @admin.display(description="key")

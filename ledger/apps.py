@@ -1,7 +1,7 @@
 from celery.signals import before_task_publish
 from django.apps import AppConfig
 
-from .periods import pin
+from . import early, periods
 
 
 class LedgerConfig(AppConfig):
@@ -10,5 +10,6 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        before_task_publish.connect(pin, weak=False, dispatch_uid="ledger.periods.pin")
+        before_task_publish.connect(periods.pin, weak=False, dispatch_uid="ledger.periods.pin")
+        before_task_publish.connect(early.warn, weak=False, dispatch_uid="ledger.early.warn")
         from . import checks  # noqa: F401

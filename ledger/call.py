@@ -8,7 +8,7 @@ from typing import Any
 
 from . import keys, periods
 from .delivery import Delivery, arriving
-from .execution import is_nested
+from .execution import innermost
 from .protection import Identity, Protected
 
 
@@ -23,7 +23,7 @@ class Call:
         self.protected = protected
         self.args = args
         self.kwargs = kwargs
-        self.delivery: Delivery = arriving(protected, args, nested=is_nested())
+        self.delivery: Delivery = arriving(protected, args, nested=innermost() is not None)
         bound = protected.takes_self(args)
         own = args[1:] if bound else args
         self.identity: Identity = protected.identity(own, kwargs, bound=bound)

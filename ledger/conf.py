@@ -6,6 +6,10 @@
 ``MAX_ARGUMENT_BYTES``   100_000    arguments beyond this are hashed but not kept for people to read
 ``BUSY_COUNTDOWN``       1          seconds before the first copy of a delivery that was put back
 ``BUSY_COUNTDOWN_MAX``   60         the longest; keep it far below the broker's visibility timeout
+``WAIT_SECONDS``         30         how long ``on_in_progress="wait"`` waits for another run
+``RECONNECT_SECONDS``    15         how long a finished body tries to record it
+``RELAY_AFTER``          10         seconds until an unpublished follow-up is left to the relay
+``RELAY_BATCH``          100        follow-ups a relay publishes in one transaction
 ``SWEEP_BATCH``          1000       rows a sweep retires or purges in one transaction
 =======================  =========  ================================================================
 """
@@ -23,6 +27,10 @@ DEFAULTS: dict[str, int] = {
     "MAX_ARGUMENT_BYTES": 100_000,
     "BUSY_COUNTDOWN": 1,
     "BUSY_COUNTDOWN_MAX": 60,
+    "WAIT_SECONDS": 30,
+    "RECONNECT_SECONDS": 15,
+    "RELAY_AFTER": 10,
+    "RELAY_BATCH": 100,
     "SWEEP_BATCH": 1000,
 }
 

@@ -6,16 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from . import guarantees
 from .call import Call
 from .exceptions import ImproperTask
-from .guarantees import exactly_once
 from .options import KeyOption, UsingOption, checked
 from .protection import MARK, Protected
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-RUN = {"exactly_once": exactly_once.run}
 
 
 def idempotent_task(
@@ -37,15 +35,19 @@ def idempotent_task(
     ``ttl_hours``: hours after completion in which a duplicate is recognised; None: for ever.
     ``date_based``: the key also holds the business date, so that it runs once a day.
     ``skip_on_duplicate``: False is strict mode; a duplicate raises ``DuplicateExecution``.
-    ``guarantee``: ``"exactly_once"``, for effects that are rows in the ledger's database.
+    ``guarantee``: ``"exactly_once"`` for effects that are rows in the ledger's database; for
+    effects elsewhere ``"at_least_once"`` (harmless when repeated) or ``"at_most_once"`` (never
+    repeated; a person decides about what is in doubt). See ``ledger.guarantees``.
     ``key``: the arguments that identify the work (a name, several names, or a callable of the
     arguments); by default all of them. The others must then be equal too, or ``PayloadMismatch``.
     ``on_in_progress``: another run is alive. ``"retry"`` puts the message back for later (a direct
-    call raises); ``"raise"`` raises ``ExecutionInProgress``.
+    call raises); ``"raise"`` raises ``ExecutionInProgress``; ``"wait"`` waits for it, up to
+    ``LEDGER["WAIT_SECONDS"]``, then does as ``"retry"``; ``"skip"`` returns None at once.
     ``on_ledger_error``: the database cannot be reached. ``"raise"`` never runs unprotected: a
     message is put back for later, a direct call raises ``LedgerUnavailable``. ``"run"`` runs the
     body unprotected, and says so at level CRITICAL.
     ``max_crashes``: so many workers in a row may die of it; then it is held for a person.
+    ``safe_to_retry``: with ``at_most_once``, exceptions after which nothing has taken effect.
     ``redact``: names of parameters whose values are not stored.
     ``using``: database alias of the ledger and the effects, or a callable of the arguments.
 
@@ -82,11 +84,10 @@ def idempotent_task(
             using=using,
         )
         protected = Protected(function, options)
-        run = RUN[guarantee]
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            result: R = run(Call(protected, args, kwargs))
+            result: R = guarantees.run(Call(protected, args, kwargs))
             return result
 
         wrapper.__signature__ = protected.signature  # type: ignore[attr-defined]

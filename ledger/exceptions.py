@@ -49,6 +49,10 @@ class PayloadMismatch(LedgerError, ValueError):
     """The same key arrived with other arguments than the execution it names."""
 
 
+class OpenTransaction(LedgerError, RuntimeError):
+    """A transaction is open around what has to commit by itself."""
+
+
 class LedgerUnavailable(LedgerError, OperationalError):
     """The ledger's database cannot be reached, or went away during the run.
 

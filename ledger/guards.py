@@ -22,7 +22,7 @@ NEVER_CHANGED = pgtrigger.Trigger(
     name="never_changed",
     operation=pgtrigger.Update,
     when=pgtrigger.Before,
-    func="RAISE EXCEPTION 'event % is history and cannot be changed', OLD.id;",
+    func="RAISE EXCEPTION '% % is history and cannot be changed', TG_TABLE_NAME, OLD.id;",
 )
 
 LEGAL_MOVES_ONLY = pgtrigger.Trigger(

@@ -26,6 +26,7 @@ from .exceptions import UnusableArgument
 KEY_PREFIX = "idempotent"
 MAX_TASK_NAME = 200
 MAX_KEY = 300
+MAX_STEP_NAME = 200
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -79,6 +80,19 @@ def compose(task_name: str, arguments_hash: str, period: dt.date | None) -> str:
         )
     key = f"{KEY_PREFIX}:{task_name}:{arguments_hash}"
     return key if period is None else f"{key}:{period.isoformat()}"
+
+
+def task_of(key: str) -> str:
+    """The task's name in a key. ``UnusableArgument`` where it is no key of the ledger's."""
+    found = _KEY.fullmatch(key)
+    if found is None:
+        raise UnusableArgument(
+            f"{key!r:.120} is no key of the ledger's; one reads idempotent:task:hash[:date]."
+        )
+    return found["task"]
+
+
+_KEY = re.compile(KEY_PREFIX + r":(?P<task>.+):[0-9a-f]{64}(:\d{4}-\d\d-\d\d)?", re.DOTALL)
 
 
 def _scalar(text: Callable[[Any], str]) -> Callable[[Any, str], str]:

@@ -6,12 +6,13 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
-from . import periods, readable, store
-from .exceptions import ExecutionInProgress
+from . import periods, readable, results, store
+from .exceptions import ExecutionInProgress, LedgerError
 from .execution import is_running_here
-from .protection import key_of
+from .keys import task_of
+from .protection import find, key_of
 
 
 def make_idempotency_key(
@@ -79,6 +80,44 @@ def clear(key: str, database: str, *, reason: str, actor: str) -> bool:
             f"{key} is being executed and cannot be cleared until it is done."
         )
     return outcome == "retired"
+
+
+def release(
+    key: str,
+    outcome: str,
+    *,
+    result: object = None,
+    reason: str,
+    actor: str = "",
+    using: str = DEFAULT_DB_ALIAS,
+) -> None:
+    """Decide about a held execution. Recorded as an event, with ``reason`` and ``actor``.
+
+    ``outcome``: ``"completed"``, it took effect: duplicates are answered with ``result``, for the
+    task's TTL. ``"failed"``, it did not: the next delivery runs the next attempt, behind its steps.
+    ``"retired"``: the next delivery runs it as a new execution.
+    ``LedgerError`` where the key is not held or the outcome is none of these.
+    """
+    if outcome not in ("completed", "failed", "retired"):
+        raise LedgerError(
+            f"outcome={outcome!r}: an execution is released as 'completed', 'failed' or 'retired'."
+        )
+    if result is not None and outcome != "completed":
+        raise LedgerError(f"result= belongs to outcome='completed', not to {outcome!r}.")
+    if not reason.strip():
+        raise LedgerError("reason= is required: it is what an auditor reads.")
+    known = find(task_of(key))
+    ttl = known[0].options.ttl if known else None
+    text = results.dump(key, result) if outcome == "completed" else None
+    actor, reason = readable.text(actor, 255), readable.text(reason)
+    found = store.release(connections[using], key, outcome, text, ttl, actor, reason)
+    if found == "running":
+        raise ExecutionInProgress(f"{key} is being executed or decided about at this moment.")
+    if found != "released":
+        raise LedgerError(
+            f"{key} cannot be released: {'it is' if found == 'not held' else 'there is'} {found}. "
+            "Only held executions are released; to run a completed one again, clear it."
+        )
 
 
 def _key_of(

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from .guards import LEGAL_MOVES_ONLY, NEVER_CHANGED, NEVER_DELETED
-from .keys import MAX_KEY, MAX_TASK_NAME
+from .keys import MAX_KEY, MAX_STEP_NAME, MAX_TASK_NAME
 
 
 class State(models.TextChoices):
@@ -103,6 +103,7 @@ class ExecutionEvent(models.Model):
         RELEASED = "released", "released"
         RETIRED = "retired", "retired"
         LOST_CLAIM = "lost_claim", "claim lost"
+        UNPROTECTED = "unprotected", "ran unprotected"
 
     id = models.BigAutoField(primary_key=True)
     execution = models.ForeignKey(TaskExecution, models.PROTECT, related_name="events")
@@ -121,3 +122,52 @@ class ExecutionEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} (attempt {self.attempt})"
+
+
+class ExecutionStep(models.Model):
+    """A part of an execution, done once; committed together with its own effects."""
+
+    id = models.BigAutoField(primary_key=True)
+    execution = models.ForeignKey(
+        TaskExecution, models.PROTECT, related_name="steps", db_index=False
+    )
+    name = models.CharField(max_length=MAX_STEP_NAME)
+    attempt = models.IntegerField()
+    completed_at = models.DateTimeField()
+    result = VerbatimJSONField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["execution", "name"], name="ledger_step_once"),
+        ]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OutboxMessage(models.Model):
+    """A follow-up task that was committed with an execution's effects, published after that."""
+
+    id = models.BigAutoField(primary_key=True)
+    execution = models.ForeignKey(TaskExecution, models.PROTECT, related_name="follow_ups")
+    task_name = models.CharField(max_length=MAX_TASK_NAME)
+    task_id = models.CharField(max_length=255)
+    message = VerbatimJSONField(help_text="the signature, as Celery writes it to JSON")
+    created_at = models.DateTimeField()
+    published_at = models.DateTimeField(null=True, blank=True)
+    tries = models.IntegerField()
+    error = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes: ClassVar = [
+            models.Index(
+                fields=["created_at"], condition=Q(published_at=None), name="ledger_unpublished"
+            ),
+        ]
+        triggers: ClassVar = [NEVER_DELETED]
+
+    def __str__(self) -> str:
+        return f"{self.task_name} {self.task_id}"

@@ -10,8 +10,8 @@ from typing import Any
 
 from .exceptions import ImproperTask
 
-GUARANTEES = ("exactly_once",)
-ON_IN_PROGRESS = ("retry", "raise")
+GUARANTEES = ("exactly_once", "at_least_once", "at_most_once")
+ON_IN_PROGRESS = ("retry", "skip", "wait", "raise")
 ON_LEDGER_ERROR = ("raise", "run")
 
 MOST_TTL_HOURS = 24 * 366 * 1000
@@ -33,6 +33,7 @@ class Options:
     on_in_progress: str
     on_ledger_error: str
     max_crashes: int
+    safe_to_retry: tuple[type[BaseException], ...]
     redact: frozenset[str]
     using: UsingOption
 
@@ -86,11 +87,15 @@ def checked(
         raise refuse(
             f"max_crashes={max_crashes!r}", f"Give a whole number from 1 to {MOST_CRASHES:,}."
         )
-    if safe_to_retry:
+    if safe_to_retry and guarantee != "at_most_once":
         raise refuse(
-            "safe_to_retry belongs to guarantee='at_most_once', which is not available",
-            "Leave it out: exactly_once always lets a failure run again.",
+            f"safe_to_retry belongs to guarantee='at_most_once', not to {guarantee!r}",
+            "Leave it out: any failure may run again there.",
         )
+    if not isinstance(safe_to_retry, tuple) or not all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in safe_to_retry
+    ):
+        raise refuse(f"safe_to_retry={safe_to_retry!r}", "Give a tuple of exception classes.")
     if using is not None and not (isinstance(using, str) and using) and not callable(using):
         raise refuse(f"using={using!r}", "Give a database alias or a callable that returns one.")
     if isinstance(key, str):
@@ -103,7 +108,8 @@ def checked(
         key=key if key is None or callable(key) else _names("key", key, parameters, refuse),
         on_in_progress=on_in_progress,
         on_ledger_error=on_ledger_error,
-        max_crashes=max_crashes,
+        max_crashes=0 if guarantee == "at_most_once" else max_crashes,
+        safe_to_retry=safe_to_retry,
         redact=frozenset(_names("redact", redact, parameters, refuse)) if redact else frozenset(),
         using=using,
     )

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import log, results, store
+from django.db import InterfaceError, OperationalError
+
+from . import afterwards, log, results, store
+from .conf import setting
 from .exceptions import (
     DuplicateExecution,
     ExecutionHeld,
@@ -15,10 +18,12 @@ from .exceptions import (
     LedgerUnavailable,
     PayloadMismatch,
 )
-from .execution import Execution, executing
+from .execution import Execution, executing, is_running_here
 
 if TYPE_CHECKING:
     from .call import Call
+
+OUTAGES = (OperationalError, InterfaceError)
 
 SECOND_LOOK = 0.05
 """Seconds before a running row with a free lock counts as abandoned. Between the commit of a claim
@@ -31,38 +36,90 @@ MOST_LOOKS = 8
 Opening = Callable[..., store.Live]
 
 
-def next_opening(call: Call, live: store.Live, look: int) -> Opening:
-    """How to try again for a row that is not ours, or the exception that says why not."""
-    refuse_other_payload(call, live)
-    if live.state == "held":
-        log.held(call)
-        raise ExecutionHeld(
-            f"{call.key} is held: too many of its workers died ({live.crashes} in a row), or its "
-            "outcome is in doubt. Find out whether it took effect, then decide with "
-            "'python manage.py ledger clear' (it may run again)."
+class Unreachable(Exception):
+    """The connection was lost, or could not be had. ``began``: after the body had started."""
+
+    def __init__(self, cause: BaseException, *, began: bool) -> None:
+        self.cause = cause
+        self.began = began
+
+
+class SkippedInProgress(Exception):
+    """``on_in_progress="skip"``: leave this delivery without a result."""
+
+
+def refuse_recursion(call: Call) -> None:
+    if is_running_here(call.key, call.database):
+        raise ExecutionInProgress(
+            f"{call.key} called itself. Its body must not wait for its own completion."
         )
-    if look == MOST_LOOKS:
-        in_progress(call)
-    if live.state == "running" and live.claimed == live.attempt:  # ours, but somebody looks at it
-        time.sleep(SECOND_LOOK / 10)
-        return partial(store.lock_again, claimed=live.claimed)
-    if live.is_orphan:
-        time.sleep(SECOND_LOOK)
-        return partial(store.take_over, orphan=live)
-    if live.locked or live.state == "completed":  # settled between the claim's look and this one
-        return store.claim
-    in_progress(call)
 
 
-def in_progress(call: Call) -> NoReturn:
-    """Another run of this execution is alive: ``on_in_progress`` decides."""
-    log.in_progress(call)
-    error = ExecutionInProgress(
-        f"{call.key} is being executed by another worker at this moment. Try again when it is done."
+class Looks:
+    """One delivery's looks at a row that is not its to run."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.left = MOST_LOOKS
+        self.waiting_until: float | None = None
+
+    def next_opening(self, live: store.Live) -> Opening:
+        """How to try again, after a pause where one is due, or the exception that says why not."""
+        refuse_other_payload(self.call, live)
+        if live.state == "held":
+            held(self.call, live)
+        self.left -= 1
+        if not self.left:
+            return self._in_progress()
+        if live.state == "running" and live.claimed == live.attempt:  # ours; somebody looks at it
+            time.sleep(SECOND_LOOK / 10)
+            return partial(store.lock_again, claimed=live.claimed)
+        if live.is_orphan:
+            time.sleep(SECOND_LOOK)
+            return partial(store.take_over, orphan=live)
+        if live.locked or live.state == "completed":  # settled since the claim's look
+            return store.claim
+        return self._in_progress()
+
+    def _in_progress(self) -> Opening:
+        """Another run of this execution is alive: ``on_in_progress`` decides."""
+        choice = self.call.protected.options.on_in_progress
+        if choice == "wait" and self._may_wait():
+            return store.claim
+        log.in_progress(self.call)
+        if choice == "skip":
+            raise SkippedInProgress
+        error = ExecutionInProgress(
+            f"{self.call.key} is being executed by another worker at this moment. Try again when "
+            "it is done."
+        )
+        if self.call.delivery.message is not None and choice != "raise":
+            self.call.delivery.put_back(error)
+        raise error
+
+    def _may_wait(self) -> bool:
+        now = time.monotonic()
+        if self.waiting_until is None:
+            self.waiting_until = now + setting("WAIT_SECONDS")
+        if now >= self.waiting_until:
+            return False
+        time.sleep(WAIT_STEP)
+        self.left = MOST_LOOKS
+        return True
+
+
+WAIT_STEP = 0.1
+"""Seconds between two looks of ``on_in_progress="wait"``."""
+
+
+def held(call: Call, live: store.Live) -> NoReturn:
+    """It waits for a person, and so do its deliveries."""
+    log.held(call)
+    raise ExecutionHeld(
+        f"{call.key} is held: its outcome is in doubt, or too many of its workers died "
+        f"({live.crashes} in a row). Find out whether it took effect, then decide with "
+        "'manage.py ledger release' or ledger.release()."
     )
-    if call.delivery.message is not None and call.protected.options.on_in_progress == "retry":
-        call.delivery.put_back(error)
-    raise error
 
 
 def replay(call: Call, result: str | None) -> Any:
@@ -90,12 +147,13 @@ def refuse_other_payload(call: Call, live: store.Live) -> None:
 def unreachable(call: Call, error: BaseException, *, began: bool) -> Any:
     """The ledger's database went away. Nothing was committed, or a next delivery will find that it
     was: not a failure, which would acknowledge the message and lose the work. ``began``: the body
-    had
-    already run, and is not run again here."""
+    had already run, and is not run again here."""
     if call.protected.options.on_ledger_error == "run" and not began:
         log.unprotected(call, error)
-        with executing(Execution(call.key, 0, call.period, call.database, None)):
-            return call.body()
+        with executing(Execution(call, 0, None)):
+            result = call.body()
+        afterwards.record(call, result)
+        return result
     log.unreachable(call, error)
     outage = LedgerUnavailable(
         f"{call.key}: the ledger's database {call.database!r} could not be reached ({error}). "

@@ -10,12 +10,14 @@ rollback at the end goes by the transaction status that the server reports.
 from __future__ import annotations
 
 import datetime as dt
+import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from django.db import DatabaseError, ProgrammingError
 from psycopg.pq import Escaping
 
+from . import readable
 from .exceptions import LedgerError
 
 if TYPE_CHECKING:
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import Escaping as EscapingProtocol
 
     from .call import Call
+    from .execution import Execution
 
 CLAIM_LOST = "LDG01"
 
 _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
 _LOCK = "select ledger_lock(%s)"
+_NO_IDLE_TIMEOUT = "set local idle_in_transaction_session_timeout = 0"
 
 
 class Live(NamedTuple):
@@ -76,7 +80,7 @@ def claim(connection: Connection, call: Call, *, joined: bool) -> Live:
         delivery.root_id,
         delivery.worker,
         options.max_crashes,
-        not joined,
+        not joined and options.guarantee == "exactly_once",
     )
     return _claim_and_lock(connection, call, _CLAIM, parameters, joined)
 
@@ -118,12 +122,15 @@ def answer(connection: Connection, call: Call) -> str | None:
     return result
 
 
-def fail(connection: Connection, call: Call, live: Live, error: str, traceback: str) -> None:
-    """Record a failed attempt, after its effects were rolled back."""
+def fail(
+    connection: Connection, call: Call, live: Live, error: BaseException, *, state: str
+) -> None:
+    """Record a failed attempt: ``failed``, so that the next delivery may run it, or ``held``."""
     delivery = call.delivery
-    parameters = (call.key, live.id, live.attempt, call.ttl)
-    sql = "select ledger_fail(%s, %s, %s, %s, %s, %s, %s, %s)"
-    _send(connection, sql, (*parameters, delivery.task_id, delivery.worker, error, traceback))
+    story = readable.text("".join(traceback.format_exception(error)))
+    parameters = (call.key, live.id, live.attempt, call.ttl, delivery.task_id, delivery.worker)
+    sql = "select ledger_fail(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    _send(connection, sql, (*parameters, readable.error(error), story, state))
 
 
 def record(connection: Connection, call: Call, live: Live, kind: str, reason: str) -> None:
@@ -131,6 +138,40 @@ def record(connection: Connection, call: Call, live: Live, kind: str, reason: st
     delivery = call.delivery
     sql = "select ledger_record(%s, %s, %s, %s, %s, '', %s)"
     _send(connection, sql, (live.id, kind, live.attempt, delivery.task_id, delivery.worker, reason))
+
+
+def release(
+    connection: Connection,
+    key: str,
+    outcome: str,
+    result: str | None,
+    ttl: dt.timedelta | None,
+    actor: str,
+    reason: str,
+) -> str:
+    """Release a held row: ``released``, or ``running``, ``none`` or ``not held``."""
+    sql = "select ledger_release(%s, %s, %s, %s, %s, %s)"
+    return str(_value(connection, sql, (key, outcome, result, ttl, actor, reason)))
+
+
+def record_late(connection: Connection, call: Call, result: str) -> None:
+    """Record a run that completed while the ledger was unreachable."""
+    delivery = call.delivery
+    parameters = (
+        call.key,
+        delivery.task_name,
+        call.identity.args_hash,
+        call.readable_arguments(),
+        call.period,
+        call.protected.options.guarantee,
+        delivery.task_id,
+        delivery.root_id,
+        delivery.worker,
+        result,
+        call.ttl,
+    )
+    sql = "select ledger_record_late(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    _send(connection, sql, parameters)
 
 
 def retire(connection: Connection, key: str, actor: str, reason: str) -> str:
@@ -154,6 +195,72 @@ def purge(connection: Connection, retention: dt.timedelta, batch: int) -> int:
     return int(_value(connection, "select ledger_purge(%s, %s)", (retention, batch)))
 
 
+def steps(connection: Connection, execution_id: int) -> dict[str, str]:
+    """Results, as JSON text, of the steps that are done, by name."""
+    sql = "select name, result::text from ledger_executionstep where execution_id = %s"
+    return dict(_send(connection, sql, (execution_id,)).fetchall())
+
+
+def holds_claim(connection: Connection, execution: Execution) -> bool:
+    """Whether the execution's attempt is still the running one; it stays so until the open
+    transaction ends, because a take-over waits for this row lock."""
+    sql = (
+        "select from ledger_taskexecution "
+        "where id = %s and attempt = %s and state = 'running' for share"
+    )
+    return _send(connection, sql, (execution.id, execution.attempt)).fetchone() is not None
+
+
+def record_step(connection: Connection, execution: Execution, name: str, result: str) -> None:
+    """Record a step, in the transaction of its effects."""
+    sql = (
+        "insert into ledger_executionstep (execution_id, name, attempt, completed_at, result) "
+        "values (%s, %s, %s, ledger_now(), %s::json)"
+    )
+    _send(connection, sql, (execution.id, name, execution.attempt, result))
+
+
+def enqueue(
+    connection: Connection, execution_id: int, task_name: str, task_id: str, message: str
+) -> int:
+    """Write a follow-up into the open transaction; returns its id."""
+    sql = (
+        "insert into ledger_outboxmessage "
+        "(execution_id, task_name, task_id, message, created_at, tries, error) "
+        "values (%s, %s, %s, %s::json, ledger_now(), 0, '') returning id"
+    )
+    return int(_value(connection, sql, (execution_id, task_name, task_id, message)))
+
+
+def unpublished(connection: Connection, batch: int, after_seconds: int) -> list[int]:
+    """Ids of the oldest follow-ups that nobody is publishing."""
+    sql = (
+        "select id from ledger_outboxmessage where published_at is null "
+        "and created_at < ledger_now() - %s order by created_at limit %s for update skip locked"
+    )
+    after = dt.timedelta(seconds=after_seconds)
+    return [id for (id,) in _send(connection, sql, (after, batch)).fetchall()]
+
+
+def lock_messages(connection: Connection, ids: list[int]) -> list[tuple[int, str]]:
+    """Those of the follow-ups that are still to be published, locked by the open transaction."""
+    wanted = ", ".join(["%s"] * len(ids))
+    sql = (
+        f"select id, message::text from ledger_outboxmessage where id in ({wanted}) "  # noqa: S608
+        "and published_at is null order by id for update skip locked"
+    )
+    return _send(connection, sql, tuple(ids)).fetchall()
+
+
+def mark_published(connection: Connection, id: int, error: str | None) -> None:
+    """Note a try: published, or what went wrong."""
+    sql = (
+        "update ledger_outboxmessage set tries = tries + 1, error = %s, "
+        "published_at = case when %s then ledger_now() end where id = %s"
+    )
+    _send(connection, sql, (readable.text(error or "", 2000), error is None, id))
+
+
 def is_lost_claim(error: BaseException) -> bool:
     return getattr(error.__cause__, "sqlstate", None) == CLAIM_LOST
 
@@ -161,7 +268,12 @@ def is_lost_claim(error: BaseException) -> bool:
 def _claim_and_lock(
     connection: Connection, call: Call, sql: str, parameters: tuple[Any, ...], joined: bool
 ) -> Live:
-    batch = f"{sql}; {_LOCK}" if joined else f"begin; {sql}; commit and chain; {_LOCK}"
+    if joined:
+        batch = f"{sql}; {_LOCK}"
+    elif call.protected.options.guarantee == "exactly_once":
+        batch = f"begin; {sql}; commit and chain; {_LOCK}"
+    else:  # the lock waits while the body works elsewhere, for as long as that takes
+        batch = f"begin; {sql}; commit and chain; {_NO_IDLE_TIMEOUT}; {_LOCK}"
     cursor = _send(connection, batch, (*parameters, call.key), own_transaction=not joined)
     claimed = _first(cursor.set_result(0 if joined else 1))
     locked, id, state, attempt, crashes, args_hash, expired, result = _first(cursor.set_result(-1))

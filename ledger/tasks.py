@@ -1,10 +1,11 @@
-"""Tasks for the beat schedule. Both are safe to run twice, and several at once."""
+"""Tasks for the beat schedule. All are safe to run twice, and several at once."""
 
 from __future__ import annotations
 
 from celery import shared_task
 from django.db import DEFAULT_DB_ALIAS
 
+from . import outbox
 from . import sweep as sweeping
 
 
@@ -18,3 +19,9 @@ def sweep(database: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
 def recover(database: str = DEFAULT_DB_ALIAS) -> list[str]:
     """Record executions whose worker is gone. Returns their keys."""
     return sweeping.recover(database, actor="ledger.tasks.recover")
+
+
+@shared_task(name="ledger.tasks.relay")
+def relay(database: str = DEFAULT_DB_ALIAS) -> int:
+    """Publish follow-ups that a crash left behind. Returns how many."""
+    return outbox.relay(database)

@@ -7,54 +7,40 @@ already open on that connection, the run joins it, and commits or vanishes with 
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import connections, transaction
 from psycopg.pq import TransactionStatus
 
-from .. import log, protocol, readable, recent, results, store
-from ..exceptions import ExecutionInProgress, LostClaim
-from ..execution import Execution, executing, is_running_here
+from .. import log, protocol, recent, results, store
+from ..exceptions import LostClaim
+from ..execution import Execution, executing
+from ..protocol import OUTAGES, Looks, Unreachable
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
 
     from ..call import Call
 
-OUTAGES = (OperationalError, InterfaceError)
-
-
-class _Unreachable(Exception):
-    """The connection was lost, or could not be had. ``began``: after the body had started."""
-
-    def __init__(self, cause: BaseException, *, began: bool) -> None:
-        self.cause = cause
-        self.began = began
-
 
 def run(call: Call) -> Any:
     """Answer, run or refuse one delivery."""
-    if is_running_here(call.key, call.database):
-        raise ExecutionInProgress(
-            f"{call.key} called itself. Its body must not wait for its own completion."
-        )
     connection = connections[call.database]
     if connection.in_atomic_block:
         try:
             return _joined(call, connection)
-        except _Unreachable as outage:  # the caller's transaction is gone with it
+        except Unreachable as outage:  # the caller's transaction is gone with it
             return protocol.unreachable(call, outage.cause, began=True)
     was_open = connection.connection is not None
     try:
         return _deliver(call, connection)
-    except _Unreachable as outage:
+    except Unreachable as outage:
         if outage.began or not was_open:
             return protocol.unreachable(call, outage.cause, began=outage.began)
     connection.close()  # it had gone stale while idle; nothing has begun, so a new one may try
     try:
         return _deliver(call, connection)
-    except _Unreachable as outage:
+    except Unreachable as outage:
         return protocol.unreachable(call, outage.cause, began=outage.began)
 
 
@@ -63,12 +49,13 @@ def _deliver(call: Call, connection: Connection) -> Any:
         try:
             answer = store.answer(connection, call)
         except OUTAGES as error:
-            raise _Unreachable(error, began=False) from error
+            raise Unreachable(error, began=False) from error
         if answer is not None:
             return protocol.replay(call, answer)
 
     opening: protocol.Opening = store.claim
-    for look in range(1, protocol.MOST_LOOKS + 1):
+    looks = Looks(call)
+    while True:
         progress = _Progress()
         try:
             with transaction.atomic(using=call.database):
@@ -84,20 +71,20 @@ def _deliver(call: Call, connection: Connection) -> Any:
         if live.is_answer:
             recent.remember(call.database, call.key)
             return protocol.replay(call, live.result)
-        opening = protocol.next_opening(call, live, look)
-    raise AssertionError("next_opening leaves at the last look")
+        opening = looks.next_opening(live)
 
 
 def _joined(call: Call, connection: Connection) -> Any:
     """Within the caller's transaction. The body runs in a savepoint, so that a failure can be
     recorded where the caller catches it and goes on."""
     opening: protocol.Opening = store.claim
-    for look in range(1, protocol.MOST_LOOKS + 1):
+    looks = Looks(call)
+    while True:
         progress = _Progress()
         try:
             live = progress.live = opening(connection, call, joined=True)
         except OUTAGES as error:
-            raise _Unreachable(error, began=False) from error
+            raise Unreachable(error, began=False) from error
         if live.is_answer:
             return protocol.replay(call, live.result)
         if live.is_ours:
@@ -108,8 +95,7 @@ def _joined(call: Call, connection: Connection) -> Any:
                 _undone(call, connection, progress, raised)
             log.completed(call, live.attempt)
             return result
-        opening = protocol.next_opening(call, live, look)
-    raise AssertionError("next_opening leaves at the last look")
+        opening = looks.next_opening(live)
 
 
 class _Progress:
@@ -130,7 +116,7 @@ def _perform(
         log.taken_over(call, live.attempt)
     log.started(call, live.attempt)
     try:
-        with executing(Execution(call.key, live.attempt, call.period, call.database, live.id)):
+        with executing(Execution(call, live.attempt, live.id)):
             result = call.body()
         text = results.dump(call.delivery.task_name, result)
         if connection.needs_rollback:
@@ -160,7 +146,7 @@ def _undone(
     live, failure = progress.live, progress.failure
     if live is None or not live.is_ours:
         if isinstance(raised, OUTAGES):
-            raise _Unreachable(raised, began=False) from raised
+            raise Unreachable(raised, began=False) from raised
         raise raised
     if progress.committed:  # an on_commit hook of the body's; the execution itself is completed
         log.completed(call, live.attempt)
@@ -173,19 +159,11 @@ def _undone(
             "everything it did was rolled back. Somebody took it over or changed the row by hand."
         ) from raised
     if progress.connection_lost or (failure is None and isinstance(raised, OUTAGES)):
-        raise _Unreachable(failure or raised, began=True) from raised
+        raise Unreachable(failure or raised, began=True) from raised
     error = failure or raised
-    _record_failure(call, connection, live, error)
-    raise error
-
-
-def _record_failure(
-    call: Call, connection: Connection, live: store.Live, error: BaseException
-) -> None:
-    """Failures are never cached: the state says that the next delivery may run it."""
     log.failed(call, live.attempt, error)
-    story = readable.text("".join(traceback.format_exception(error)))
     try:
-        store.fail(connection, call, live, readable.error(error), story)
+        store.fail(connection, call, live, error, state="failed")
     except OUTAGES as outage:
         log.unrecorded(call, live.attempt, outage)
+    raise error

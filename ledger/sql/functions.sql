@@ -131,17 +131,23 @@ end $$;
 
 -- FAIL, after the effects were rolled back, in a transaction of its own and under the lock. Where the
 -- lock is taken, another delivery has already moved on: its attempt is left alone, ours is recorded.
+-- p_state is 'failed', or 'held' where an effect outside the database is in doubt.
 create or replace function ledger_fail(
     p_key text, p_id bigint, p_attempt integer, p_ttl interval, p_task_id text, p_worker text,
-    p_error text, p_traceback text
+    p_error text, p_traceback text, p_state text
 ) returns void language plpgsql volatile set enable_seqscan = off as $$
 begin
     if pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
         update ledger_taskexecution
-            set state = 'failed', crashes = 0, expires_at = ledger_now() + p_ttl, error = p_error
+            set state = p_state, crashes = 0, error = p_error,
+                expires_at = case p_state when 'failed' then ledger_now() + p_ttl end
             where id = p_id and attempt = p_attempt and state = 'running';
     end if;
     perform ledger_record(p_id, 'failed', p_attempt, p_task_id, p_worker, '', p_error, p_traceback);
+    if p_state = 'held' then
+        perform ledger_record(p_id, 'held', p_attempt, p_task_id, p_worker, '',
+            'it failed and may have taken effect');
+    end if;
 end $$;
 
 -- TAKE OVER an attempt whose lock was found free: its worker died. Committed before the body runs,
@@ -166,7 +172,8 @@ begin
     if live.crashes + 1 > p_max_crashes then
         update ledger_taskexecution set state = 'held', crashes = crashes + 1 where id = p_id;
         perform ledger_record(p_id, 'held', p_attempt, p_task_id, p_worker, '',
-            format('%s workers lost in a row', live.crashes + 1));
+            case live.guarantee when 'at_most_once' then 'its worker is gone; it may have taken effect'
+                else format('%s workers lost in a row', live.crashes + 1) end);
         return null;
     end if;
     update ledger_taskexecution
@@ -221,8 +228,66 @@ begin
     return 'retired';
 end $$;
 
+-- RELEASE a held row by a person's decision: 'completed' answers duplicates with p_result, 'failed' lets
+-- the next delivery run the next attempt, 'retired' lets it run as a new execution.
+create or replace function ledger_release(
+    p_key text, p_outcome text, p_result text, p_ttl interval, p_actor text, p_reason text
+) returns text language plpgsql volatile set enable_seqscan = off as $$
+declare
+    live ledger_taskexecution;
+    moment timestamptz := ledger_now();
+begin
+    if not pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+        return 'running';
+    end if;
+    select * into live from ledger_taskexecution where key = p_key and retired_at is null for update;
+    if not found then
+        return 'none';
+    end if;
+    if live.state <> 'held' then
+        return 'not held';
+    end if;
+    if p_outcome = 'completed' then
+        update ledger_taskexecution
+            set state = 'completed', completed_at = moment, expires_at = moment + p_ttl,
+                result = p_result::json, crashes = 0
+            where id = live.id;
+    elsif p_outcome = 'failed' then
+        update ledger_taskexecution
+            set state = 'failed', crashes = 0, expires_at = moment + p_ttl where id = live.id;
+    else
+        update ledger_taskexecution
+            set retired_at = moment, retired_reason = left('released: ' || p_reason, 255)
+            where id = live.id;
+    end if;
+    perform ledger_record(live.id, 'released', live.attempt, '', '', p_actor,
+        format('%s: %s', p_outcome, p_reason));
+    return 'released';
+end $$;
+
+-- RECORD LATE: a run that completed unprotected while this database was unreachable. Where somebody
+-- else has claimed the key since, only the event says so.
+create or replace function ledger_record_late(
+    p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period date,
+    p_guarantee text, p_task_id text, p_root_id text, p_worker text, p_result text, p_ttl interval
+) returns void language plpgsql volatile set enable_seqscan = off as $$
+declare
+    mine bigint;
+    claimed integer := ledger_claim(p_key, p_task_name, p_args_hash, p_arguments, p_period, p_guarantee,
+        p_task_id, p_root_id, p_worker, 2147483647, false);
+begin
+    select id into mine from ledger_taskexecution where key = p_key and retired_at is null;
+    if claimed > 0 then
+        perform ledger_complete(mine, claimed, p_result, p_ttl);
+    end if;
+    if mine is not null then
+        perform ledger_record(mine, 'unprotected', coalesce(nullif(claimed, 0), 1), p_task_id, p_worker,
+            '', 'ran while the ledger could not be reached');
+    end if;
+end $$;
+
 -- ABANDON: a running row whose lock is free belongs to a worker that died with its message. Recorded
--- as failed, so that the next delivery may run it. False where somebody holds the lock or was first.
+-- as failed, so that the next delivery may run it (at most once: as held). False where somebody holds the lock or was first.
 create or replace function ledger_abandon(p_key text, p_id bigint, p_attempt integer, p_actor text)
 returns boolean language plpgsql volatile set enable_seqscan = off as $$
 declare
@@ -232,7 +297,8 @@ begin
         return false;
     end if;
     update ledger_taskexecution
-        set state = 'failed', crashes = crashes + 1, error = 'its worker is gone'
+        set state = case guarantee when 'at_most_once' then 'held' else 'failed' end,
+            crashes = crashes + 1, error = 'its worker is gone'
         where id = p_id and attempt = p_attempt and state = 'running'
         returning * into live;
     if not found then
@@ -240,6 +306,10 @@ begin
     end if;
     perform ledger_record(p_id, 'abandoned', p_attempt, live.task_id, live.worker, p_actor,
         'its worker is gone');
+    if live.state = 'held' then
+        perform ledger_record(p_id, 'held', p_attempt, live.task_id, live.worker, p_actor,
+            'its worker is gone; it may have taken effect');
+    end if;
     return true;
 end $$;
 
@@ -272,8 +342,12 @@ begin
     select array_agg(id) into doomed from (
         select id from ledger_taskexecution
         where retired_at < ledger_now() - p_retention
+            and not exists (select from ledger_outboxmessage m
+                where m.execution_id = ledger_taskexecution.id and m.published_at is null)
         order by retired_at limit p_batch for update skip locked
     ) old;
+    delete from ledger_outboxmessage where execution_id = any(doomed);
+    delete from ledger_executionstep where execution_id = any(doomed);
     delete from ledger_executionevent where execution_id = any(doomed);
     delete from ledger_taskexecution where id = any(doomed);
     perform set_config('ledger.purging', 'off', true);

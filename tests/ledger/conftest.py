@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from ledger import recent
 from tests.ledger.inbox import Inbox
 from tests.ledger.wire import Wire
 from tests.workers import empty_broker
@@ -37,6 +38,12 @@ class Clock:
                 " language sql volatile parallel safe as"
                 f" $$ select clock_timestamp() + interval '{self.ahead.total_seconds()} seconds' $$"
             )
+
+
+@pytest.fixture(autouse=True)
+def nothing_recent() -> None:
+    """What another test's database held is no hint for this one's."""
+    recent._completed.clear()
 
 
 @pytest.fixture

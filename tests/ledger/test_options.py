@@ -59,13 +59,10 @@ class TestWrongOptions:
     @pytest.mark.parametrize(
         ("option", "value", "available"),
         [
-            ("guarantee", "at_least_once", "exactly_once"),
-            ("guarantee", "at_most_once", "exactly_once"),
-            ("guarantee", "once", "exactly_once"),
-            ("guarantee", None, "exactly_once"),
-            ("on_in_progress", "skip", "retry, raise"),
-            ("on_in_progress", "wait", "retry, raise"),
-            ("on_in_progress", ["retry"], "retry, raise"),
+            ("guarantee", "once", "exactly_once, at_least_once, at_most_once"),
+            ("guarantee", None, "exactly_once, at_least_once, at_most_once"),
+            ("on_in_progress", "queue", "retry, skip, wait, raise"),
+            ("on_in_progress", ["retry"], "retry, skip, wait, raise"),
             ("on_ledger_error", "ignore", "raise, run"),
             ("on_ledger_error", None, "raise, run"),
         ],
@@ -78,8 +75,17 @@ class TestWrongOptions:
     def test_max_crashes(self, value: Any) -> None:
         assert "whole number" in refused(f"max_crashes={value!r}", max_crashes=value)
 
-    def test_safe_to_retry_is_not_available_yet(self) -> None:
-        refused("safe_to_retry belongs to guarantee='at_most_once'", safe_to_retry=(ValueError,))
+    @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+    def test_safe_to_retry_belongs_to_at_most_once(self, guarantee: str) -> None:
+        refused(
+            "safe_to_retry belongs to guarantee='at_most_once'",
+            guarantee=guarantee,
+            safe_to_retry=(ValueError,),
+        )
+
+    @pytest.mark.parametrize("wrong", [("timeout",), [ValueError], (ValueError, int), ValueError])
+    def test_safe_to_retry_is_a_tuple_of_exceptions(self, wrong: object) -> None:
+        refused("tuple of exception classes", guarantee="at_most_once", safe_to_retry=wrong)
 
     @pytest.mark.parametrize("option", ["key", "redact"])
     @pytest.mark.parametrize("value", ["salary", ("employee", "salary"), ["year"]])
