@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from kombu.utils import json as kombu_json
 
-from ledger import LedgerError, make_idempotency_key
+from ledger import LedgerError, make_idempotency_key, release
 from ledger.lookup import clear
+from ledger.outbox import relay
 from ledger.status import status_of
 from ledger.sweep import recover, sweep
 
@@ -24,12 +25,25 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         verbs.add_parser("sweep", help="retire expired executions and purge old history")
         verbs.add_parser("recover", help="record executions whose worker is gone")
+        verbs.add_parser("relay", help="publish follow-ups that a crash left behind")
         status = verbs.add_parser("status", help="what the ledger knows of one call")
         self._add_call(status)
         clearing = verbs.add_parser("clear", help="let a completed, failed or held call run again")
         self._add_call(clearing)
         clearing.add_argument("--reason", required=True, help="why; kept for the audit")
         clearing.add_argument("--actor", default="", help="who decided; kept for the audit")
+        releasing = verbs.add_parser("release", help="decide about a held execution")
+        self._add_call(releasing)
+        releasing.add_argument(
+            "--as",
+            dest="outcome",
+            required=True,
+            choices=("completed", "failed", "retired"),
+            help="it took effect; it did not, run the next attempt; run it as a new execution",
+        )
+        releasing.add_argument("--result", help="with --as completed: the result, as JSON")
+        releasing.add_argument("--reason", required=True, help="why; kept for the audit")
+        releasing.add_argument("--actor", default="", help="who decided; kept for the audit")
 
     def _add_call(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="the task's name, or a whole key ('idempotent:…')")
@@ -67,6 +81,19 @@ class Command(BaseCommand):
         for key in keys:
             self.stdout.write(key)
         self.stdout.write(f"{len(keys)} without a worker; they may run again.")
+
+    def _relay(self, database: str, options: dict[str, Any]) -> None:
+        self.stdout.write(f"Published {relay(database)}.")
+
+    def _release(self, database: str, options: dict[str, Any]) -> None:
+        key = _key(options)
+        result = None if options["result"] is None else _json(options, "result", object)
+        decision = {name: options[name] for name in ("reason", "actor")}
+        try:
+            release(key, options["outcome"], result=result, using=database, **decision)
+        except LedgerError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Released {key} as {options['outcome']}.")
 
     def _status(self, database: str, options: dict[str, Any]) -> None:
         status = status_of(_key(options), database)
