@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +13,6 @@ from typing import Any
 
 import pytest
 from celery import shared_task
-from mypy import api as mypy
 
 import ledger
 from ledger import (
@@ -280,8 +281,9 @@ class TestTheDecoratedFunction:
             )
         )
         package = Path(ledger.__file__).parent
-        output, _, _ = mypy.run(
+        checked = subprocess.run(
             [
+                *(sys.executable, "-m", "mypy"),
                 "--config-file=",
                 "--follow-imports=skip",
                 "--ignore-missing-imports",
@@ -290,9 +292,13 @@ class TestTheDecoratedFunction:
                 f"--cache-dir={tmp_path}",
                 str(package / "decorators.py"),
                 str(snippet),
-            ]
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        told = [line.split(": ", 1)[1] for line in output.splitlines() if "snippet.py" in line]
+        lines = [line for line in checked.stdout.splitlines() if "snippet.py" in line]
+        told = [line.split(": ", 1)[1] for line in lines]
         assert [line.replace("builtins.", "") for line in told] == [
             'note: Revealed type is "def (employee: int, month: str =) -> dict[str, int]"',
             'note: Revealed type is "def () -> float"',
