@@ -2,7 +2,10 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 LONGEST_LINE = 1 << 20
 """Bytes. A file without line ends is not a CSV file, and is not to fill the memory."""
@@ -64,7 +67,7 @@ def _rows(
             yield Row(line, BadRow(f"has {len(cells)} cells instead of {len(header)}"))
 
 
-def _next(reader: "csv._reader", path: Path) -> list[str] | BadRow | None:
+def _next(reader: "Reader", path: Path) -> list[str] | BadRow | None:
     line = reader.line_num + 1
     try:
         return next(reader, None)

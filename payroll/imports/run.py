@@ -16,8 +16,11 @@ Outcome = Literal["added", "changed", "unchanged"]
 class Import(Protocol):
     """What is particular to one kind of file."""
 
-    model: type[models.Model]
-    columns: Sequence[str]
+    @property
+    def model(self) -> type[models.Model]: ...
+
+    @property
+    def columns(self) -> Sequence[str]: ...
 
     def write(self, rows: Sequence[dict[str, str]]) -> list[Outcome | BadRow]:
         """Write a batch of rows and say of each what came of it."""

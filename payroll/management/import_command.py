@@ -1,5 +1,4 @@
 from argparse import ArgumentParser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from .reporting import progress_bar, write_table
 class ImportCommand(BaseCommand):
     """Import one kind of CSV file. Exit status 1: nothing was imported. 2: some rows were not."""
 
-    importer: ClassVar[Callable[[], Import]]
+    importer: ClassVar[type[Import]]
     what: ClassVar[str]
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,10 +1,11 @@
 """How work becomes pay: pure functions of punches, a policy and rates. No database, no clock.
 
-punches ─▶ worked_time ─▶ segments ─▶ tiered ─▶ month_pay
-           rounded,       cut at       which      lines, each
-           overlaps       midnight     minutes    rounded once
-           paid once      and night    are over-
-                                       time
+    punches ─▶ worked_time ─▶ segments ─▶ portions ─▶ month_pay
+               rounded,       cut at      cut where   lines, each
+               overlaps       midnight    a premium   rounded
+               paid once      and night   begins      once
+
+The rules themselves are written down at the head of the payroll package.
 """
 
 from .holidays import public_holidays

@@ -15,17 +15,17 @@ from typing import Literal
 from .policy import Policy
 from .segments import Segment
 
-Tier = Literal["straight", "holiday", "overtime", "double_time", "weekly_overtime"]
+Premium = Literal["holiday", "overtime", "double_time", "weekly_overtime"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tiered:
+class Portion:
     """Minutes of one day that are paid alike."""
 
     day: date
     minutes: int
     night: bool
-    tier: Tier
+    premium: Premium | None
 
 
 def workweek(day: date, policy: Policy) -> date:
@@ -33,40 +33,40 @@ def workweek(day: date, policy: Policy) -> date:
     return day - timedelta(days=(day.weekday() - policy.week_start) % 7)
 
 
-def tiered(
+def portions(
     segments: Iterable[Segment], policy: Policy, holidays: Container[date]
-) -> Iterator[Tiered]:
-    """The segments, which come in order of time, cut where another tier begins."""
+) -> Iterator[Portion]:
+    """The segments, which come in order of time, cut where another premium begins."""
     day: date | None = None
     week: date | None = None
-    in_day = straight_in_week = 0
+    in_day = plain_in_week = 0
     for segment in segments:
         if segment.day != day:
             day, in_day = segment.day, 0
             if workweek(day, policy) != week:
-                week, straight_in_week = workweek(day, policy), 0
+                week, plain_in_week = workweek(day, policy), 0
         left = segment.minutes
         while left:
-            tier, room = _tier(in_day, straight_in_week, day in holidays, policy)
+            premium, room = _premium(in_day, plain_in_week, day in holidays, policy)
             minutes = left if room is None else min(left, room)
-            yield Tiered(segment.day, minutes, segment.night, tier)
+            yield Portion(segment.day, minutes, segment.night, premium)
             left -= minutes
             in_day += minutes
-            if tier == "straight":
-                straight_in_week += minutes
+            if premium is None:
+                plain_in_week += minutes
 
 
-def _tier(
-    in_day: int, straight_in_week: int, holiday: bool, policy: Policy
-) -> tuple[Tier, int | None]:
-    """The tier of the next minute, and how many may follow before this must be asked again."""
-    tier: Tier = "straight"
+def _premium(
+    in_day: int, plain_in_week: int, holiday: bool, policy: Policy
+) -> tuple[Premium | None, int | None]:
+    """What the next minute earns, and how many may follow before this must be asked again."""
+    premium: Premium | None = None
     multiplier = Decimal(1)
     room: int | None = None
     if policy.double_after is not None and in_day >= policy.double_after:
-        tier, multiplier = "double_time", policy.double_multiplier
+        premium, multiplier = "double_time", policy.double_multiplier
     elif policy.daily_after is not None and in_day >= policy.daily_after:
-        tier, multiplier = "overtime", policy.daily_multiplier
+        premium, multiplier = "overtime", policy.daily_multiplier
         room = policy.double_after - in_day if policy.double_after is not None else None
     else:
         ahead = [t for t in (policy.daily_after, policy.double_after) if t is not None]
@@ -74,9 +74,9 @@ def _tier(
 
     if holiday and policy.holiday_multiplier > multiplier:
         return "holiday", room
-    if tier == "straight" and policy.weekly_after is not None:
-        until_weekly = policy.weekly_after - straight_in_week
+    if premium is None and policy.weekly_after is not None:
+        until_weekly = policy.weekly_after - plain_in_week
         if until_weekly <= 0:
             return "weekly_overtime", room
         room = until_weekly if room is None else min(room, until_weekly)
-    return tier, room
+    return premium, room

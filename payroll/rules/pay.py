@@ -20,7 +20,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from .overtime import Tiered, tiered, workweek
+from .overtime import Portion, portions, workweek
 from .policy import Policy
 from .rounding import round_money
 from .segments import Segment, segments
@@ -99,8 +99,8 @@ def month_pay(
             employed.append(segment)
 
     earned = _Earnings(policy, rates, first_day, last_day, left_on or date.max)
-    for piece in tiered(employed, policy, holidays):
-        earned.add(piece)
+    for portion in portions(employed, policy, holidays):
+        earned.add(portion)
     lines = earned.lines()
 
     gross = sum((line.amount for line in lines), Decimal(0))
@@ -134,23 +134,23 @@ class _Earnings:
         }
         self.weeks: dict[date, _Week] = defaultdict(_Week)
 
-    def add(self, piece: Tiered) -> None:
-        rate = self._rate(piece.day)
-        week = self.weeks[workweek(piece.day, self.policy)]
-        week.minutes += piece.minutes
-        week.earnings += piece.minutes * rate
-        if piece.night:
-            week.earnings += piece.minutes * rate * self.policy.night_premium
-        if piece.tier not in ("straight", "holiday"):
-            week.premium_minutes[piece.tier] += piece.minutes
-        if piece.day < self.first_day:
+    def add(self, portion: Portion) -> None:
+        rate = self._rate(portion.day)
+        week = self.weeks[workweek(portion.day, self.policy)]
+        week.minutes += portion.minutes
+        week.earnings += portion.minutes * rate
+        if portion.night:
+            week.earnings += portion.minutes * rate * self.policy.night_premium
+        if portion.premium and portion.premium != "holiday":
+            week.premium_minutes[portion.premium] += portion.minutes
+        if portion.day < self.first_day:
             return
-        self.minutes += piece.minutes
-        self.by_rate["regular"][rate] += piece.minutes
-        if piece.night:
-            self.by_rate["night"][rate] += piece.minutes
-        if piece.tier == "holiday":
-            self.by_rate["holiday"][rate] += piece.minutes
+        self.minutes += portion.minutes
+        self.by_rate["regular"][rate] += portion.minutes
+        if portion.night:
+            self.by_rate["night"][rate] += portion.minutes
+        if portion.premium == "holiday":
+            self.by_rate["holiday"][rate] += portion.minutes
 
     def lines(self) -> list[Line]:
         multipliers: dict[LineKind, Decimal] = {

@@ -14,9 +14,9 @@ MONDAY = date(2025, 10, 6)
 
 def employee_with_week(hours: int = 8, days: int = 5, **employee: object) -> Employee:
     """Somebody who worked that week of October 2025: by default 40 hours at 20.00 EUR."""
-    someone: Employee = EmployeeFactory(**employee)
+    someone = EmployeeFactory.create(**employee)
     for n in range(days):
-        WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=n), hours=hours)
+        WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=n), hours=hours)
     return someone
 
 

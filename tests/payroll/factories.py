@@ -9,7 +9,7 @@ import factory
 from payroll.models import Employee, HourlyRate, PayPolicy, WorkLog
 
 
-class PayPolicyFactory(factory.django.DjangoModelFactory):
+class PayPolicyFactory(factory.django.DjangoModelFactory[PayPolicy]):
     class Meta:
         model = PayPolicy
 
@@ -18,7 +18,7 @@ class PayPolicyFactory(factory.django.DjangoModelFactory):
     withholding_rate = Decimal("0.25")
 
 
-class EmployeeFactory(factory.django.DjangoModelFactory):
+class EmployeeFactory(factory.django.DjangoModelFactory[Employee]):
     class Meta:
         model = Employee
         skip_postgeneration_save = True
@@ -35,7 +35,7 @@ class EmployeeFactory(factory.django.DjangoModelFactory):
     )
 
 
-class HourlyRateFactory(factory.django.DjangoModelFactory):
+class HourlyRateFactory(factory.django.DjangoModelFactory[HourlyRate]):
     class Meta:
         model = HourlyRate
 
@@ -44,7 +44,7 @@ class HourlyRateFactory(factory.django.DjangoModelFactory):
     amount = Decimal("20")
 
 
-class WorkLogFactory(factory.django.DjangoModelFactory):
+class WorkLogFactory(factory.django.DjangoModelFactory[WorkLog]):
     """A shift of `hours` from eight in the morning of `day`; `hours=None` leaves it open."""
 
     class Meta:

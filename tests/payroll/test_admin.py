@@ -77,7 +77,7 @@ def test_a_payslip_shows_its_lines_and_a_journal_its_debits(admin_client: Client
 
 
 def test_a_missing_check_out_can_be_found_and_filled_in(admin_client: Client) -> None:
-    log = models.WorkLog.objects.first()
+    log = models.WorkLog.objects.all()[0]
     models.WorkLog.objects.filter(pk=log.pk).update(check_out=None)
     listed = admin_client.get(url(models.WorkLog, "changelist"), {"check_out__isempty": "1"})
     assert listed.context["cl"].result_count == 1
@@ -92,6 +92,7 @@ def test_a_missing_check_out_can_be_found_and_filled_in(admin_client: Client) ->
     }
     admin_client.post(url(models.WorkLog, "change", log.pk), form)
     log.refresh_from_db()
+    assert log.check_out
     assert (log.check_out - log.check_in).total_seconds() == 9.5 * 3600
 
     wrong = {**form, "check_out_0": "2025-10-05", "time_zone": "Nowhere"}

@@ -15,7 +15,7 @@ from tests.payroll.factories import EmployeeFactory, PayPolicyFactory, WorkLogFa
 
 def unposted_entry() -> JournalEntry:
     payslip = Payslip.objects.create(
-        employee=EmployeeFactory(),
+        employee=EmployeeFactory.create(),
         year=2025,
         month=10,
         sequence=1,
@@ -79,19 +79,19 @@ def test_what_was_posted_is_never_changed_or_deleted(table: str, statement: str)
 )
 def test_a_work_log_ends_within_a_day_of_its_beginning(hours: float, constraint: str) -> None:
     with pytest.raises(IntegrityError, match=constraint):
-        WorkLogFactory(hours=hours)
+        WorkLogFactory.create(hours=hours)
 
 
 @pytest.mark.django_db
 def test_the_same_check_in_is_stored_once() -> None:
-    log = WorkLogFactory()
+    log = WorkLogFactory.create()
     with pytest.raises(IntegrityError, match="work_log_one_per_check_in"):
-        WorkLogFactory(employee=log.employee)
+        WorkLogFactory.create(employee=log.employee)
 
 
 @pytest.mark.django_db
 def test_nobody_leaves_before_being_hired() -> None:
-    someone = EmployeeFactory()
+    someone = EmployeeFactory.create()
     someone.left_on = someone.hired_on - timedelta(days=1)
     with pytest.raises(IntegrityError, match="employee_leaves_after_being_hired"):
         someone.save()
@@ -114,4 +114,4 @@ def test_nobody_leaves_before_being_hired() -> None:
 )
 def test_a_policy_that_makes_no_sense_is_refused(constraint: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(IntegrityError, match=f"pay_policy_{constraint}"):
-        PayPolicyFactory(**wrong)
+        PayPolicyFactory.create(**wrong)

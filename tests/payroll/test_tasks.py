@@ -91,7 +91,8 @@ def test_each_month_and_each_employee_is_processed_for_itself(someone: Employee)
 
 def test_without_the_decorator_the_same_calls_post_twice(someone: Employee) -> None:
     """What the ledger is for: the task's own body does not protect itself."""
-    body = process_payroll.run.__wrapped__
+    task: Any = process_payroll
+    body = task.run.__wrapped__
     body(process_payroll, someone.pk, 2025, 10)
     body(process_payroll, someone.pk, 2025, 10)
 
@@ -160,7 +161,7 @@ def test_missing_payroll_and_payroll_have_one_key_between_them(someone: Employee
 
 def test_a_recalculation_asked_for_twice_posts_one_correction(someone: Employee) -> None:
     process_payroll(someone.pk, 2025, 10)
-    WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=5), hours=2)
+    WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=5), hours=2)
     why = fingerprint(someone.pk, OCTOBER)
 
     first = recalculate_monthly_payroll_task(someone.pk, 2025, 10, why)
@@ -172,7 +173,7 @@ def test_a_recalculation_asked_for_twice_posts_one_correction(someone: Employee)
 def test_a_new_reason_to_recalculate_is_not_swallowed(someone: Employee) -> None:
     process_payroll(someone.pk, 2025, 10)
     for day in (5, 6):
-        WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=day), hours=2)
+        WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=day), hours=2)
         recalculate_monthly_payroll_task(someone.pk, 2025, 10, fingerprint(someone.pk, OCTOBER))
 
     assert [p.gross for p in Payslip.objects.order_by("sequence")] == [800, 60, 60]
@@ -180,7 +181,7 @@ def test_a_new_reason_to_recalculate_is_not_swallowed(someone: Employee) -> None
 
 def test_a_month_that_comes_back_to_what_it_was_is_recalculated_again(someone: Employee) -> None:
     process_payroll(someone.pk, 2025, 10)
-    late = WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=5), hours=2)
+    late = WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=5), hours=2)
     for _ in range(2):
         recalculate_monthly_payroll_task(someone.pk, 2025, 10, fingerprint(someone.pk, OCTOBER))
         WorkLog.objects.filter(pk=late.pk).delete()
@@ -211,8 +212,8 @@ def test_in_bulk_those_who_were_processed_before_are_not_posted_again(someone: E
 
 
 def test_in_bulk_one_failure_leaves_nobody_half_done(someone: Employee) -> None:
-    without_rate = EmployeeFactory(rate=None)
-    WorkLogFactory(employee=without_rate)
+    without_rate = EmployeeFactory.create(rate=None)
+    WorkLogFactory.create(employee=without_rate)
 
     with pytest.raises(Exception, match="no hourly rate"):
         bulk_calculate_payroll_task(2025, 10, [someone.pk, without_rate.pk])

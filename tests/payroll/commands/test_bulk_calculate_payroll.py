@@ -35,7 +35,7 @@ def test_without_cache_late_work_is_corrected_and_with_it_is_not_looked_at(
     manage: Callable[..., Run], company: list[Employee]
 ) -> None:
     manage(*COMMAND, "--no-parallel")
-    WorkLogFactory(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
+    WorkLogFactory.create(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
     fourth = employee_with_week()
 
     cached = manage(*COMMAND, "--no-parallel", "--employees", company[1].pk)
@@ -58,7 +58,7 @@ def test_a_dry_run_without_cache_forecasts_the_corrections(
     manage: Callable[..., Run], company: list[Employee]
 ) -> None:
     manage(*COMMAND, "--no-parallel")
-    WorkLogFactory(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
+    WorkLogFactory.create(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
     before = TaskExecution.objects.count()
 
     run = manage(*COMMAND, "--no-cache", "--dry-run")
@@ -91,7 +91,7 @@ def test_the_workers_do_it_and_the_command_waits_for_them(
     again = manage(*COMMAND)
     assert (again.status, again.counts) == (0, {"done": 1, "skipped": 2, "failed": 0})
 
-    WorkLogFactory(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
+    WorkLogFactory.create(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
     corrected = manage(*COMMAND, "--no-cache")
     assert corrected.table["done"] == ["1", "45.00 EUR"]
     assert corrected.counts["nothing to correct"] == 2

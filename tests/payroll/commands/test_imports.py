@@ -16,7 +16,7 @@ BAD = "E9,2025-10-06T08:00,2025-10-06T16:00,Europe/Berlin\n"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    EmployeeFactory(number="E1")
+    EmployeeFactory.create(number="E1")
     return tmp_path / "work_logs.csv"
 
 

@@ -105,7 +105,7 @@ def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(
     manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
 ) -> None:
     post_payslip(company[0].pk, OCTOBER)
-    WorkLogFactory(employee=company[0], day=date(2025, 10, 13), hours=1)
+    WorkLogFactory.create(employee=company[0], day=date(2025, 10, 13), hours=1)
     before = all_rows()
     run = manage(*command, *MONTH, "--dry-run")
 
@@ -203,7 +203,7 @@ def test_an_unknown_id_among_known_ones_runs_nobody(
 def test_somebody_who_was_not_employed_is_named(
     manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
 ) -> None:
-    later = EmployeeFactory(hired_on=date(2025, 11, 1))
+    later = EmployeeFactory.create(hired_on=date(2025, 11, 1))
     run = manage(*command, *MONTH, "--employees", f"{company[0].pk},{later.pk}")
 
     assert run.status == 1
@@ -214,7 +214,7 @@ def test_somebody_who_was_not_employed_is_named(
 def test_those_not_employed_are_left_out_when_nobody_is_named(
     manage: Callable[..., Run], company: list[Employee]
 ) -> None:
-    EmployeeFactory(hired_on=date(2025, 11, 1))
+    EmployeeFactory.create(hired_on=date(2025, 11, 1))
     assert manage(*HERE, *MONTH).counts == {"done": 3, "skipped": 0, "failed": 0}
 
 

@@ -28,7 +28,7 @@ def test_a_paid_payslip_is_not_touched_and_the_difference_is_posted(
     manage: Callable[..., Run], paid: Employee
 ) -> None:
     before = Payslip.objects.values().get()
-    WorkLogFactory(employee=paid, day=MONDAY + timedelta(days=5), hours=3)
+    WorkLogFactory.create(employee=paid, day=MONDAY + timedelta(days=5), hours=3)
 
     run = manage(*COMMAND)
 
@@ -64,7 +64,7 @@ def test_a_new_reason_within_the_hour_is_a_new_correction(
     manage: Callable[..., Run], paid: Employee
 ) -> None:
     for day in (5, 6):
-        WorkLogFactory(employee=paid, day=MONDAY + timedelta(days=day), hours=1)
+        WorkLogFactory.create(employee=paid, day=MONDAY + timedelta(days=day), hours=1)
         assert manage(*COMMAND).counts["done"] == 1
     assert [p.gross for p in Payslip.objects.order_by("sequence")] == [800, 30, 30]
 
@@ -81,7 +81,7 @@ def test_it_is_about_those_who_have_a_payslip(manage: Callable[..., Run], paid: 
 def test_what_was_paid_too_much_becomes_a_negative_correction(
     manage: Callable[..., Run], paid: Employee
 ) -> None:
-    paid.work_logs.first().delete()
+    paid.work_logs.all()[0].delete()
 
     assert manage(*COMMAND).table["done"] == ["1", "-120.00 EUR"]
     assert not hasattr(Payslip.objects.get(sequence=2), "payment")

@@ -27,8 +27,7 @@ def imported(path: Path, importer: Import, *rows: str) -> tuple[Counts, list[tup
 
 @pytest.fixture
 def policy() -> PayPolicy:
-    policy: PayPolicy = PayPolicyFactory(code="P")
-    return policy
+    return PayPolicyFactory.create(code="P")
 
 
 def test_an_employee_comes_with_a_rate(tmp_path: Path, policy: PayPolicy) -> None:

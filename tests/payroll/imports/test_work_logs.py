@@ -20,8 +20,7 @@ GOOD = "E1,2025-10-06T08:00+02:00,2025-10-06T16:00+02:00,Europe/Berlin\n"
 
 @pytest.fixture(autouse=True)
 def someone() -> Employee:
-    employee: Employee = EmployeeFactory(number="E1")
-    return employee
+    return EmployeeFactory.create(number="E1")
 
 
 def imported(path: Path, text: str | bytes, **options: Any) -> tuple[Counts, list[tuple[int, str]]]:
@@ -258,8 +257,8 @@ def test_another_import_waits_and_then_finds_the_rows_there(
 
 
 def test_logs_of_others_at_the_same_time_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
-    other = EmployeeFactory(number="E2")
-    WorkLogFactory(employee=other, day=date(2025, 10, 6), hours=1)
+    other = EmployeeFactory.create(number="E2")
+    WorkLogFactory.create(employee=other, day=date(2025, 10, 6), hours=1)
     counts, _ = imported(tmp_path, HEADER + GOOD)
 
     assert counts == Counts(added=1)

@@ -15,7 +15,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 VANCOUVER = ZoneInfo("America/Vancouver")
 
 
-def test_46_hours_at_12_dollars_come_to_588_dollars():
+def test_46_hours_at_12_dollars_come_to_588_dollars() -> None:
     """29 CFR § 778.110(a), U.S. Department of Labor: 46 hours at $12 plus 6 at $6."""
     result = pay(days_of([8, 8, 8, 8, 8, 6]), rate="12")
 
@@ -25,7 +25,7 @@ def test_46_hours_at_12_dollars_come_to_588_dollars():
     assert result.gross == Decimal("588.00")
 
 
-def test_each_workweek_stands_alone():
+def test_each_workweek_stands_alone() -> None:
     """29 CFR § 778.104: 30 hours in one week and 50 in the next are 10 hours of overtime."""
     result = pay(days_of([6, 6, 6, 6, 6, 0, 0, 10, 10, 10, 10, 10]))
 
@@ -33,7 +33,7 @@ def test_each_workweek_stands_alone():
     assert minutes_of(result, "weekly_overtime") == 10 * 60
 
 
-def test_41_hours_at_5_71_end_in_an_overtime_hour_of_8_57():
+def test_41_hours_at_5_71_end_in_an_overtime_hour_of_8_57() -> None:
     """29 CFR § 778.322: at $5.71, hours 35 to 40 are worth $28.55 and the 41st is worth $8.57."""
     result = pay(days_of([8, 8, 8, 8, 9]), rate="5.71")
     at_35_hours = pay(days_of([8, 8, 8, 8, 3]), rate="5.71")
@@ -44,7 +44,7 @@ def test_41_hours_at_5_71_end_in_an_overtime_hour_of_8_57():
     assert result.gross - at_40_hours.gross == Decimal("8.57")
 
 
-def test_premiums_for_a_sunday_and_a_holiday_are_credited_to_overtime():
+def test_premiums_for_a_sunday_and_a_holiday_are_credited_to_overtime() -> None:
     """29 CFR § 778.205: 56 hours at $12, at $18 on Sunday and on the holiday, come to $768."""
     sunday = date(2025, 11, 2)
     result = pay(
@@ -59,7 +59,7 @@ def test_premiums_for_a_sunday_and_a_holiday_are_credited_to_overtime():
     assert result.gross == Decimal("768.00")
 
 
-def test_a_shift_differential_counts_in_the_regular_rate():
+def test_a_shift_differential_counts_in_the_regular_rate() -> None:
     """U.S. Department of Labor, Fact Sheet #54, "Single Shift Differential".
 
     24 hours at $8 and 24 at $9 are $408, a regular rate of $8.50 and a half-time premium of $4.25;
@@ -78,7 +78,7 @@ def test_a_shift_differential_counts_in_the_regular_rate():
     assert overtime.amount + 8 * overtime.rate == Decimal("102.00")
 
 
-def test_punches_ten_minutes_early_and_seven_late_make_41_and_a_quarter_hours():
+def test_punches_ten_minutes_early_and_seven_late_make_41_and_a_quarter_hours() -> None:
     """U.S. Department of Labor, Fact Sheet #53, rounding, example 2 (29 CFR § 785.48(b)).
 
     7:00 to 15:30 with half an hour of unpaid lunch; in at 6:50, out at 15:37, five days.
@@ -100,7 +100,7 @@ def test_punches_ten_minutes_early_and_seven_late_make_41_and_a_quarter_hours():
 @pytest.mark.parametrize(
     ("saturday", "hours"), [(date(2026, 3, 7), 7), (date(2025, 11, 1), 9), (date(2025, 11, 8), 8)]
 )
-def test_a_graveyard_shift_is_paid_for_the_hours_that_passed(saturday, hours):
+def test_a_graveyard_shift_is_paid_for_the_hours_that_passed(saturday: date, hours: int) -> None:
     """U.S. Department of Labor, FLSA Hours Worked Advisor, "Daylight Savings Time".
 
     23:00 to 7:30 with half an hour of lunch is 7 hours when daylight saving time begins, 9 when it
@@ -115,7 +115,7 @@ def test_a_graveyard_shift_is_paid_for_the_hours_that_passed(saturday, hours):
     assert result.minutes == hours * 60
 
 
-def test_half_an_hour_after_an_eight_hour_day_is_daily_overtime():
+def test_half_an_hour_after_an_eight_hour_day_is_daily_overtime() -> None:
     """British Columbia, Interpretation Guidelines Manual, ESA Part 4, section 35, example.
 
     9:00 to 17:30 with half an hour of unpaid lunch, then another half hour of closing up.
@@ -131,7 +131,7 @@ def test_half_an_hour_after_an_eight_hour_day_is_daily_overtime():
     assert minutes_of(result, "double_time") == 0
 
 
-def test_a_holiday_that_was_paid_but_not_worked_does_not_make_overtime():
+def test_a_holiday_that_was_paid_but_not_worked_does_not_make_overtime() -> None:
     """California Labor Commissioner, Overtime FAQ: Monday to Thursday and Saturday, eight hours
     each, with the Friday off, are 40 hours worked and no overtime.
     """

@@ -25,7 +25,7 @@ def said(employee_id: int) -> dict[tuple[str, date | None, Decimal], tuple[int, 
 def test_late_work_is_posted_as_the_difference() -> None:
     someone = employee_with_week()
     regular = post_payslip(someone.pk, OCTOBER)
-    WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=5), hours=4)
+    WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=5), hours=4)
 
     correction = correct_payslip(someone.pk, OCTOBER)
 
@@ -40,13 +40,13 @@ def test_late_work_is_posted_as_the_difference() -> None:
 def test_the_payslips_of_a_corrected_month_say_what_a_fresh_one_would() -> None:
     someone = employee_with_week(hours=9)
     post_payslip(someone.pk, OCTOBER)
-    WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=5), hours=4)
-    HourlyRateFactory(employee=someone, valid_from=MONDAY + timedelta(days=2), amount=25)
+    WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=5), hours=4)
+    HourlyRateFactory.create(employee=someone, valid_from=MONDAY + timedelta(days=2), amount=25)
     correct_payslip(someone.pk, OCTOBER)
 
     twin = employee_with_week(hours=9, pay_policy=someone.pay_policy)
-    WorkLogFactory(employee=twin, day=MONDAY + timedelta(days=5), hours=4)
-    HourlyRateFactory(employee=twin, valid_from=MONDAY + timedelta(days=2), amount=25)
+    WorkLogFactory.create(employee=twin, day=MONDAY + timedelta(days=5), hours=4)
+    HourlyRateFactory.create(employee=twin, valid_from=MONDAY + timedelta(days=2), amount=25)
     post_payslip(twin.pk, OCTOBER)
 
     assert said(someone.pk) == said(twin.pk)
@@ -63,7 +63,7 @@ def test_nothing_to_correct_posts_nothing() -> None:
 def test_a_correction_is_corrected_from_where_it_left_the_month() -> None:
     someone = employee_with_week()
     post_payslip(someone.pk, OCTOBER)
-    late = WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=8), hours=5)
+    late = WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=8), hours=5)
     correct_payslip(someone.pk, OCTOBER)
     assert correct_payslip(someone.pk, OCTOBER) is None
     late.delete()
@@ -78,7 +78,7 @@ def test_a_correction_is_corrected_from_where_it_left_the_month() -> None:
 def test_what_was_paid_too_much_is_owed_and_not_paid_out() -> None:
     someone = employee_with_week()
     post_payslip(someone.pk, OCTOBER)
-    someone.work_logs.first().delete()
+    someone.work_logs.all()[0].delete()
 
     correction = correct_payslip(someone.pk, OCTOBER)
 
@@ -119,12 +119,12 @@ def test_a_fingerprint_names_the_reason_to_recalculate() -> None:
 
     post_payslip(someone.pk, OCTOBER)
     seen.append(fingerprint(someone.pk, OCTOBER))
-    log = WorkLogFactory(employee=someone, day=MONDAY + timedelta(days=5), hours=None)
+    log = WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=5), hours=None)
     seen.append(fingerprint(someone.pk, OCTOBER))
     log.check_out = log.check_in + timedelta(hours=1)
     log.save()
     seen.append(fingerprint(someone.pk, OCTOBER))
-    HourlyRateFactory(employee=someone, valid_from=MONDAY, amount=21)
+    HourlyRateFactory.create(employee=someone, valid_from=MONDAY, amount=21)
     seen.append(fingerprint(someone.pk, OCTOBER))
     someone.pay_policy.night_premium = Decimal("0.1")
     someone.pay_policy.save()

@@ -54,7 +54,7 @@ def test_run_twice_it_posts_twice() -> None:
 
 
 def test_a_month_without_work_is_a_payslip_of_nothing() -> None:
-    payslip = post_payslip(EmployeeFactory().pk, OCTOBER)
+    payslip = post_payslip(EmployeeFactory.create().pk, OCTOBER)
 
     assert (payslip.minutes, payslip.net) == (0, 0)
     assert books() == Books(payslips=1, journal_entries=0, payments=0)
@@ -68,7 +68,7 @@ def test_what_was_not_paid_is_on_the_payslip_for_somebody_to_look_at() -> None:
         check_out=datetime(2025, 10, 6, 17, tzinfo=ZoneInfo("Europe/Berlin")),
         time_zone="Europe/Berlin",
     )
-    open_log = WorkLogFactory(employee=someone, day=date(2025, 10, 8), hours=None)
+    open_log = WorkLogFactory.create(employee=someone, day=date(2025, 10, 8), hours=None)
 
     payslip = post_payslip(someone.pk, OCTOBER)
 
@@ -78,7 +78,7 @@ def test_what_was_not_paid_is_on_the_payslip_for_somebody_to_look_at() -> None:
 
 
 def test_work_that_reaches_into_the_month_is_paid_from_its_first_midnight() -> None:
-    someone = EmployeeFactory()
+    someone = EmployeeFactory.create()
     WorkLog.objects.create(
         employee=someone,
         check_in=datetime(2025, 9, 30, 22, tzinfo=ZoneInfo("Europe/Berlin")),
@@ -91,9 +91,9 @@ def test_work_that_reaches_into_the_month_is_paid_from_its_first_midnight() -> N
 
 
 def test_overtime_counts_the_days_of_the_month_before_that_share_its_first_week() -> None:
-    someone = EmployeeFactory()
+    someone = EmployeeFactory.create()
     for n in range(5):  # 29 September to 3 October
-        WorkLogFactory(employee=someone, day=date(2025, 9, 29) + timedelta(days=n), hours=10)
+        WorkLogFactory.create(employee=someone, day=date(2025, 9, 29) + timedelta(days=n), hours=10)
     payslip = post_payslip(someone.pk, OCTOBER)
 
     overtime = payslip.lines.get(kind="weekly_overtime")
@@ -102,9 +102,9 @@ def test_overtime_counts_the_days_of_the_month_before_that_share_its_first_week(
 
 
 def test_a_holiday_of_the_policys_country_pays_its_premium() -> None:
-    policy = PayPolicyFactory(holiday_country="DE", holiday_multiplier=2)
-    someone = EmployeeFactory(pay_policy=policy)
-    WorkLogFactory(employee=someone, day=date(2025, 10, 3))  # German Unity Day
+    policy = PayPolicyFactory.create(holiday_country="DE", holiday_multiplier=2)
+    someone = EmployeeFactory.create(pay_policy=policy)
+    WorkLogFactory.create(employee=someone, day=date(2025, 10, 3))  # German Unity Day
 
     payslip = post_payslip(someone.pk, OCTOBER)
 
@@ -114,7 +114,7 @@ def test_a_holiday_of_the_policys_country_pays_its_premium() -> None:
 
 def test_a_raise_counts_from_its_day_on() -> None:
     someone = employee_with_week(days=2)
-    HourlyRateFactory(employee=someone, valid_from=MONDAY + timedelta(days=1), amount=30)
+    HourlyRateFactory.create(employee=someone, valid_from=MONDAY + timedelta(days=1), amount=30)
 
     assert post_payslip(someone.pk, OCTOBER).gross == 8 * 20 + 8 * 30
 
@@ -130,7 +130,7 @@ def test_it_is_a_handful_of_statements_however_much_was_worked(
 
 def test_a_journal_sums_to_zero_whatever_was_earned() -> None:
     for hours in range(1, 14):
-        policy = PayPolicyFactory(withholding_rate=Decimal("0.3333"), daily_after=450)
+        policy = PayPolicyFactory.create(withholding_rate=Decimal("0.3333"), daily_after=450)
         post_payslip(employee_with_week(hours=hours, pay_policy=policy).pk, OCTOBER)
 
     for entry in JournalEntry.objects.all():
@@ -149,13 +149,13 @@ def test_an_unknown_employee_is_an_error_that_says_where_to_look(employee_id: An
 def test_a_month_that_is_not_over_cannot_be_paid() -> None:
     today = datetime.now(ZoneInfo("Europe/Berlin")).date()
     with pytest.raises(MonthNotOver, match="not over yet: run its payroll on"):
-        post_payslip(EmployeeFactory().pk, Month(today.year, today.month))
+        post_payslip(EmployeeFactory.create().pk, Month(today.year, today.month))
     assert books() == Books(0, 0, 0)
 
 
 def test_work_before_the_first_rate_is_an_error_that_names_the_day() -> None:
-    someone = EmployeeFactory(rate=None)
-    WorkLogFactory(employee=someone)
+    someone = EmployeeFactory.create(rate=None)
+    WorkLogFactory.create(employee=someone)
     with pytest.raises(NoHourlyRate, match=r"worked on 2025-10-06 .* no hourly rate"):
         post_payslip(someone.pk, OCTOBER)
 
@@ -163,7 +163,7 @@ def test_work_before_the_first_rate_is_an_error_that_names_the_day() -> None:
 @pytest.mark.parametrize("dates", [{"hired_on": date(2025, 11, 1)}, {"left_on": date(2025, 9, 30)}])
 def test_nobody_is_paid_for_a_month_they_were_not_employed_in(dates: dict[str, date]) -> None:
     with pytest.raises(NotEmployed, match="is not employed in 2025-10"):
-        post_payslip(EmployeeFactory(**dates).pk, OCTOBER)
+        post_payslip(EmployeeFactory.create(**dates).pk, OCTOBER)
 
 
 @pytest.mark.django_db(transaction=True)
