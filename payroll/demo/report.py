@@ -1,0 +1,40 @@
+"""What came of it: the checks, and one table."""
+
+from .checks import Check
+from .run import Outcome
+from .screen import Screen
+from .site import Site
+
+COLUMNS = ("", "with the ledger", "without it")
+NOTE = (
+    "{published} messages were published. A delivery counts when a worker's process begins with it:"
+    " {again} of those with the ledger were made again, {put_back} after they were put back because"
+    " the payslip was being posted elsewhere, the others after a kill. An execution is a payslip's"
+    " run that was committed."
+)
+
+
+def tell(
+    screen: Screen, site: Site, checks: list[Check], ledger: Outcome, control: Outcome
+) -> None:
+    screen.say()
+    for check in checks:
+        screen.say(str(check), style="" if check.holds else "bold red")
+    screen.say()
+    with_it, without = ledger.numbers, control.numbers
+    rows = [
+        ("messages delivered", with_it.delivered, without.delivered),
+        ("executions", with_it.executions, without.payslips),
+        ("duplicates answered", with_it.answered, without.answered),
+        ("workers killed", with_it.killed, without.killed),
+        ("take-overs", with_it.taken_over, without.taken_over),
+        ("payslips", with_it.payslips, without.payslips),
+        ("employees posted twice", with_it.posted_twice, without.posted_twice),
+        ("employees lost", with_it.lost, without.lost),
+        ("seconds", f"{ledger.seconds:.1f}", f"{control.seconds:.1f}"),
+    ]
+    again = with_it.delivered - with_it.published
+    note = NOTE.format(published=with_it.published, again=again, put_back=with_it.put_back)
+    screen.table(COLUMNS, rows, note)
+    screen.say(f"To look closer: the databases {site.database} and {site.control} stay until the")
+    screen.say(f"next demo, and the workers' logs are in {site.folder}.")
