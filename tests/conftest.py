@@ -6,7 +6,7 @@ and its own corner of the broker.
 import fcntl
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +20,19 @@ from tests.workers import Workers, empty_broker, leave_broker
 embedded.start_configured()
 hypothesis.settings.register_profile("patient", deadline=None)  # other tests share the processors
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tests of hostile text log it, and reports travel between processes as UTF-8."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    shown = report.longreprtext
+    if (clean := shown.encode(errors="backslashreplace").decode()) != shown:
+        report.longrepr = clean
+    return report
 
 
 @pytest.fixture(scope="session")
