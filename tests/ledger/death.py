@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -9,9 +10,13 @@ from ledger import LedgerUnavailable
 
 
 def die() -> None:
-    """End this session from within, as the server sees a killed worker end."""
+    """End this thread's session, as when a worker is killed, and wait until the server is done."""
+    session = connection.connection.info
+    with psycopg.connect(session.dsn, password=session.password, autocommit=True) as server:
+        ended = server.execute("select pg_terminate_backend(%s, 10000)", [session.backend_pid])
+        assert ended.fetchone() == (True,)
     with connection.cursor() as cursor:
-        cursor.execute("select pg_terminate_backend(pg_backend_pid())")
+        cursor.execute("select 'the news of it'")
 
 
 def dies(call: object, *args: object) -> None:

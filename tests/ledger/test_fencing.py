@@ -139,6 +139,28 @@ def test_taking_over_is_bound_to_the_attempt_that_was_seen_dead(session: Session
     assert TaskExecution.objects.get().attempt == 2
 
 
+def test_neither_taking_over_nor_abandoning_is_possible_while_the_worker_lives(
+    session: Sessions,
+) -> None:
+    """It may have been slow to lock, and looked dead when it was looked at."""
+    frail = Frail(deaths=1)
+    dies(frail.task, 7)
+    row = TaskExecution.objects.get()
+    alive = session()
+    alive.autocommit = False
+    alive.execute("select pg_advisory_xact_lock(ledger_lock_id(%s))", [row.key])
+
+    call = [row.key, row.id, row.attempt]
+    other = session()
+    taken = other.execute("select ledger_take_over(%s, %s, %s, 3, '', '', 'w')", call)
+    assert taken.fetchone() == (None,)
+    abandoned = other.execute("select ledger_abandon(%s, %s, %s, '')", call)
+    assert abandoned.fetchone() == (False,)
+
+    assert TaskExecution.objects.get().attempt == 1
+    assert not ExecutionEvent.objects.exists()
+
+
 def test_abandoning_is_bound_to_the_attempt_that_was_seen_dead(session: Sessions) -> None:
     frail = Frail(deaths=1)
     dies(frail.task, 7)

@@ -139,7 +139,7 @@ def test_nobody_takes_over_from_a_worker_that_lives(
         frail.task(7)
     assert TaskExecution.objects.get().attempt == 1
 
-    alive.close()
+    alive.rollback()
     assert frail.task(7) == "paid"
     assert TaskExecution.objects.get().attempt == 2
 
