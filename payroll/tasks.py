@@ -70,8 +70,10 @@ def bulk_calculate_payroll_task(
     Those who were processed before are answered from the ledger. Returns the number of employees
     and their payslips' ids in the same order.
     """
-    results = [process_payroll(employee_id, year, month) for employee_id in employee_ids]
-    return {"employees": len(results), "payslip_ids": [r["payslip_id"] for r in results]}
+    # By id, so that two of these cannot wait for each other's employees.
+    results = {pk: process_payroll(pk, year, month) for pk in sorted(employee_ids)}
+    payslip_ids = [results[pk]["payslip_id"] for pk in employee_ids]
+    return {"employees": len(results), "payslip_ids": payslip_ids}
 
 
 def describe(payslip: Payslip) -> dict[str, Any]:

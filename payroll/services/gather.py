@@ -36,10 +36,10 @@ def gather(employee_id: int, month: Month, *, lock: bool = False) -> Inputs:
     if lock:
         # No key update: a foreign key to the employee can still be written meanwhile.
         employees = employees.select_for_update(no_key=True, of=("self",))
-    try:
-        employee = employees.get(pk=employee_id)
-    except (Employee.DoesNotExist, TypeError, ValueError):
-        raise UnknownEmployee(employee_id) from None
+    # "7" would find employee 7 under another key than 7 does, and be paid beside it.
+    employee = employees.filter(pk=employee_id).first() if type(employee_id) is int else None
+    if employee is None:
+        raise UnknownEmployee(employee_id)
 
     policy = employee.pay_policy.as_rules()
     since = _midnight(workweek(month.first_day, policy), employee)

@@ -13,10 +13,10 @@ def settle_payment(payment_id: int) -> Payment:
 
     Raises UnknownPayment, and PaymentNotPending for one that was sent before.
     """
-    try:
-        payment = Payment.objects.select_for_update().get(pk=payment_id)
-    except (Payment.DoesNotExist, TypeError, ValueError):
-        raise UnknownPayment(payment_id) from None
+    payments = Payment.objects.select_for_update()
+    payment = payments.filter(pk=payment_id).first() if type(payment_id) is int else None
+    if payment is None:
+        raise UnknownPayment(payment_id)
     if payment.status != Payment.Status.PENDING:
         raise PaymentNotPending(payment, payment.status)
     Payment.objects.filter(pk=payment.pk).update(status=Payment.Status.SENT, sent_at=Now())

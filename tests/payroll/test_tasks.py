@@ -111,6 +111,16 @@ def test_a_failure_is_not_cached(someone: Employee) -> None:
     assert process_payroll(someone.pk, 2025, 10)["net"] == "600.00"
 
 
+def test_an_id_written_as_text_is_refused_instead_of_being_paid_under_another_key(
+    someone: Employee,
+) -> None:
+    process_payroll(someone.pk, 2025, 10)
+    for other_spelling in (str(someone.pk), float(someone.pk), Decimal(someone.pk)):
+        with pytest.raises(UnknownEmployee):
+            process_payroll(other_spelling, 2025, 10)  # type: ignore[arg-type]
+    assert books() == Books(payslips=1, journal_entries=1, payments=1)
+
+
 @pytest.mark.parametrize("arguments", [(1, 2025, 13), (1, "2025", 10), (1, 1969, 1)])
 def test_a_month_that_does_not_exist_fails_before_anything_is_written(
     arguments: tuple[Any, ...],
@@ -204,10 +214,10 @@ def test_in_bulk_those_who_were_processed_before_are_not_posted_again(someone: E
     before = process_payroll(someone.pk, 2025, 10)
     other = employee_with_week()
 
-    result = bulk_calculate_payroll_task(2025, 10, [someone.pk, other.pk])
+    result = bulk_calculate_payroll_task(2025, 10, [other.pk, someone.pk])
 
     assert result["employees"] == 2
-    assert result["payslip_ids"][0] == before["payslip_id"]
+    assert result["payslip_ids"][1] == before["payslip_id"]
     assert books() == Books(payslips=2, journal_entries=2, payments=2)
 
 

@@ -63,7 +63,7 @@ def test_a_shift_differential_counts_in_the_regular_rate() -> None:
     """U.S. Department of Labor, Fact Sheet #54, "Single Shift Differential".
 
     24 hours at $8 and 24 at $9 are $408, a regular rate of $8.50 and a half-time premium of $4.25;
-    the eight hours of overtime earn $102 in all.
+    the eight hours of overtime earn $102 in all. One dollar of eight is a premium of an eighth.
     """
     evenings = Policy(night_start=time(16), night_end=time(0), night_premium=Decimal("0.125"))
     week = days_of([8, 8, 8], at="08:00") + days_of(

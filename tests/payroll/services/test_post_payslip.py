@@ -139,7 +139,7 @@ def test_a_journal_sums_to_zero_whatever_was_earned() -> None:
     connection.check_constraints()
 
 
-@pytest.mark.parametrize("employee_id", [0, 10**30, "abc", None])
+@pytest.mark.parametrize("employee_id", [0, 10**30, "abc", None, True])
 def test_an_unknown_employee_is_an_error_that_says_where_to_look(employee_id: Any) -> None:
     with pytest.raises(UnknownEmployee, match=r"no employee with id .* admin"):
         post_payslip(employee_id, OCTOBER)

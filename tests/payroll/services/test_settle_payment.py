@@ -34,7 +34,7 @@ def test_a_payment_is_sent_once() -> None:
     assert JournalEntry.objects.filter(payment=payslip.payment).count() == 1
 
 
-@pytest.mark.parametrize("payment_id", [0, "x", None])
+@pytest.mark.parametrize("payment_id", [0, 10**30, "x", "1", None])
 def test_an_unknown_payment_is_an_error(payment_id: object) -> None:
     with pytest.raises(UnknownPayment, match="no payment with id"):
         settle_payment(payment_id)  # type: ignore[arg-type]
