@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery.exceptions import Reject
 from celery.worker.request import Request
 from django.conf import settings
@@ -63,7 +63,7 @@ class Arrived:
         if isinstance(outcome, ExceptionWithTraceback):
             outcome = outcome.exc
         if isinstance(outcome, Reject):
-            self.message.reject(requeue=outcome.requeue)
+            self.message.reject(requeue=outcome.requeue)  # type: ignore[attr-defined]
         else:
             self.message.ack()
         return outcome

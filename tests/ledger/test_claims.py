@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 import pytest
@@ -25,6 +26,10 @@ ROUNDS = 25
 @idempotent_task()
 def pay(employee: int) -> int:
     return Effect.objects.create(key=str(employee)).pk
+
+
+def pay_ignoring(employee: int, thread: int) -> int:
+    return pay(employee)
 
 
 class Slow:
@@ -58,7 +63,7 @@ def test_of_many_deliveries_at_once_exactly_one_runs_the_body() -> None:
     one such story, of two events, in all these rounds.
     """
     for number in range(ROUNDS):
-        outcomes = at_once(DELIVERIES, lambda _, employee=number: pay(employee))
+        outcomes = at_once(DELIVERIES, partial(pay_ignoring, number))
         (effect,) = Effect.objects.filter(key=str(number))
         for outcome in outcomes:
             assert outcome == effect.pk or isinstance(outcome, ExecutionInProgress)

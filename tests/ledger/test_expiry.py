@@ -291,7 +291,7 @@ class TestRecover:
         for number in range(5):
             dies(deadly, number)
         clock.forward(minutes=1)
-        found = [key for keys in at_once(3, lambda _: recover()) for key in keys]  # type: ignore
+        found = [key for keys in at_once(3, lambda _: recover()) for key in keys]
         assert sorted(found) == sorted(TaskExecution.objects.values_list("key", flat=True))
         assert ExecutionEvent.objects.count() == 5
 

@@ -61,7 +61,7 @@ def row(superuser: psycopg.Connection) -> Rows:
     return make
 
 
-FORBIDDEN = {
+FORBIDDEN: dict[str, list[str]] = {
     State.RUNNING: ["attempt = 0", "retired_at = now()"],
     State.COMPLETED: [
         "state = 'running'",
@@ -87,7 +87,7 @@ FORBIDDEN = {
     ],
 }
 
-ALLOWED = {
+ALLOWED: dict[str, list[str]] = {
     State.RUNNING: [
         "state = 'completed', completed_at = now(), result = '1'",
         "state = 'failed'",

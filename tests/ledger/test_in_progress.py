@@ -106,7 +106,7 @@ def test_the_wait_doubles_up_to_its_maximum(meeting: Meeting, settings: Settings
     settings.LEDGER = {"BUSY_COUNTDOWN": 2, "BUSY_COUNTDOWN_MAX": 10}
     with meeting.running(retried):
         for copies, longest in [(0, 2), (1, 4), (2, 8), (3, 10), (500, 10)]:
-            headers = {"ledger_copies": copies} if copies else {}
+            headers: dict[str, Any] = {"ledger_copies": copies} if copies else {}
             retried.apply_async((7,), headers=headers)
             before = dt.datetime.now(dt.UTC)
             meeting.inbox.take().run()

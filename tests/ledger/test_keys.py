@@ -6,9 +6,9 @@ import datetime as dt
 import enum
 import re
 import uuid
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from decimal import Decimal, localcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import assume, given
@@ -23,7 +23,7 @@ TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)
 """Any text: NUL, lone surrogates, quotes and all."""
 
 INSTANTS = st.datetimes(
-    dt.datetime(2, 1, 1), dt.datetime(9998, 12, 31), timezones=st.none() | st.timezones()
+    dt.datetime(2, 1, 1), dt.datetime(9998, 12, 31), timezones=st.one_of(st.none(), st.timezones())
 )
 
 SCALARS = st.one_of(
@@ -39,6 +39,24 @@ SCALARS = st.one_of(
     st.times(),
     INSTANTS,
 )
+
+
+class Level(enum.IntEnum):
+    LOW = 3
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Mixed(str, enum.Enum):  # noqa: UP042 - as it was written before StrEnum
+    RED = "red"
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
 
 NAMES = TEXT | st.integers() | st.booleans() | st.none() | st.floats()
 
@@ -79,12 +97,12 @@ class TestWhatIsPublishedIsWhatTheWorkerSees:
             {1: "a", None: "b", False: "c", 2.5: "d"},
             {float("inf"): 1, float("-inf"): 2, 1e30: 3},
             OrderedDict(b=1, a=[(1, (2,))]),
-            namedtuple("Point", "x y")(1, 2),
-            enum.IntEnum("Level", {"LOW": 3}).LOW,
-            enum.StrEnum("Colour", {"RED": "red"}).RED,
-            enum.Enum("Mixed", {"RED": "red"}, type=str).RED,
-            {enum.IntEnum("Level", {"LOW": 3}).LOW: 1},
-            {enum.Enum("Mixed", {"RED": "red"}, type=str).RED: 1},
+            Point(1, 2),
+            Level.LOW,
+            Colour.RED,
+            Mixed.RED,
+            {Level.LOW: 1},
+            {Mixed.RED: 1},
             type("Date", (dt.date,), {})(2026, 1, 2),
             type("Shouting", (str,), {"__str__": lambda self: self.upper()})("quiet"),
         ],
@@ -180,14 +198,11 @@ class TestEqualAndDifferentValues:
         assert key(longest) != key(longest - dt.timedelta(microseconds=1))
 
     def test_a_choice_is_its_value(self) -> None:
-        class Level(enum.IntEnum):
-            LOW = 3
-
-        class Colour(enum.Enum):
+        class Plain(enum.Enum):
             RED = "red"
 
         assert key(Level.LOW) == key(3)
-        assert key(Colour.RED) == key("red")
+        assert key(Colour.RED) == key(Mixed.RED) == key(Plain.RED) == key("red")
 
 
 class TestModelInstances:

@@ -303,7 +303,7 @@ class TestMessages:
         monkeypatch.undo()
 
         assert isinstance(outcome, Reject)
-        assert outcome.requeue
+        assert outcome.requeue  # type: ignore[attr-defined]
         where["alias"] = "default"
         assert inbox.take().run() == 7
 

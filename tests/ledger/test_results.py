@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import enum
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -19,7 +18,7 @@ from ledger import UnstorableResult, check_idempotency_status, idempotent_task, 
 from ledger.models import State, TaskExecution
 from tests.ledger.inbox import Inbox
 from tests.ledger.marks import commits
-from tests.ledger.test_keys import SCALARS, TEXT
+from tests.ledger.test_keys import SCALARS, TEXT, Level
 from tests.testapp.models import Effect
 
 pytestmark = commits
@@ -70,7 +69,7 @@ def through_a_result_backend(value: Any) -> Any:
         uuid.UUID(int=7),
         b"bytes",
         b"\xff",
-        enum.IntEnum("Level", {"LOW": 3})(3),
+        Level.LOW,
     ],
     ids=repr,
 )

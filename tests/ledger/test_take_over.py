@@ -46,7 +46,11 @@ class Frail:
             return "paid"
 
         self.task = frail
+        self.employee = 7
         self.name = f"{frail.__module__}.{frail.__qualname__}"
+
+    def deliver(self, thread: int) -> str:
+        return self.task(self.employee)
 
 
 def kinds() -> list[str]:
@@ -147,9 +151,10 @@ def test_nobody_takes_over_from_a_worker_that_lives(
 def test_of_many_that_find_a_dead_worker_exactly_one_takes_over() -> None:
     for number in range(10):
         frail = Frail(deaths=1)
+        frail.employee = number
         dies(frail.task, number)
 
-        outcomes = at_once(6, lambda _, f=frail, n=number: f.task(n))
+        outcomes = at_once(6, frail.deliver)
 
         assert len(frail.attempts) == 2
         for outcome in outcomes:
