@@ -42,7 +42,8 @@ class ExecutionHeld(LedgerError):
 
 
 class LostClaim(LedgerError):
-    """The claim was no longer ours when the run completed; its effects were rolled back."""
+    """The claim was no longer ours when the run completed, or a step of it: somebody took over, or
+    decided about it. What that transaction did was rolled back; effects outside stand."""
 
 
 class PayloadMismatch(LedgerError, ValueError):
@@ -65,7 +66,8 @@ class UnusableArgument(LedgerError, TypeError):
 
 
 class UnstorableResult(LedgerError, TypeError):
-    """A body returned what cannot be stored and replayed. Nothing was committed."""
+    """A body returned what cannot be stored and replayed. Within ``exactly_once`` and in a step
+    nothing was committed; what was done outside of a transaction of the ledger's stands."""
 
 
 class ImproperTask(LedgerError, TypeError):

@@ -37,7 +37,7 @@ def skipped(call: Call) -> None:
 def failed(call: Call, attempt: int, error: BaseException) -> None:
     _tell(
         logging.WARNING, "failed", call, attempt,
-        "%s: attempt %d failed: %s; it may run again", call.key, attempt, readable.error(error),
+        "%s: attempt %d failed: %s", call.key, attempt, readable.error(error),
     )  # fmt: skip
     _send(signals.execution_failed, call, attempt)
 
@@ -61,7 +61,7 @@ def in_progress(call: Call) -> None:
 def lost_claim(call: Call, attempt: int) -> None:
     _tell(
         logging.ERROR, "lost_claim", call, attempt,
-        "%s: attempt %d lost its claim; its effects were rolled back", call.key, attempt,
+        "%s: attempt %d lost its claim to somebody else", call.key, attempt,
     )  # fmt: skip
 
 

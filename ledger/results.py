@@ -10,23 +10,24 @@ from .conf import setting
 from .exceptions import UnstorableResult
 
 
-def dump(task_name: str, result: object) -> str:
-    """The result as ASCII JSON. ``UnstorableResult`` where it is not serialisable or too large."""
+def dump(source: str, result: object, otherwise: str = "Everything it did was rolled back.") -> str:
+    """The result as ASCII JSON. ``UnstorableResult`` where it is not serialisable or too large;
+    it names the ``source`` and what ``otherwise`` becomes of it."""
     try:
         text: str = json.dumps(result, allow_nan=False)
         if '"__type__"' in text:  # kombu's tag for dates and such; a stranger's could not be loaded
             json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise UnstorableResult(
-            f"{task_name} returned a {type(result).__name__} that cannot be stored as JSON "
-            f"({error}). Everything it did was rolled back. Return plain data: numbers, text, "
-            "dates, Decimals, UUIDs, lists, dictionaries."
+            f"{source} returned a {type(result).__name__} that cannot be stored as JSON "
+            f"({error}). {otherwise} Return plain data: numbers, text, dates, Decimals, UUIDs, "
+            "lists, dictionaries."
         ) from error
     limit = setting("MAX_RESULT_BYTES")
     if len(text) > limit:
         raise UnstorableResult(
-            f"{task_name} returned {len(text):,} bytes of JSON; LEDGER['MAX_RESULT_BYTES'] is "
-            f"{limit:,}. Everything it did was rolled back. Store the data and return its id."
+            f"{source} returned {len(text):,} bytes of JSON; LEDGER['MAX_RESULT_BYTES'] is "
+            f"{limit:,}. {otherwise} Store the data and return its id."
         )
     return text
 
