@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, Error, connections
+from psycopg.pq import TransactionStatus
 
 from .. import log, protocol, recent, results, run_lock, store
 from ..conf import setting
@@ -24,30 +25,40 @@ if TYPE_CHECKING:
 
     from ..call import Call
 
+NO_TRANSACTION = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+
 
 def run(call: Call, state_after: Callable[[BaseException], str]) -> Any:
     """Answer, run or refuse one delivery. ``state_after`` a failure: ``failed`` or ``held``."""
-    if connections[call.database].in_atomic_block:
+    _refuse_open_transaction(call)
+    with run_lock.borrowed(call.database) as line:
+        was_open = line.connection is not None
+        try:
+            try:
+                return _deliver(call, line, state_after)
+            except Unreachable as outage:
+                if outage.began or not was_open:
+                    raise
+            line.close()  # it had gone stale while idle; nothing has begun, so a new one may try
+            return _deliver(call, line, state_after)
+        except Unreachable as outage:
+            return protocol.unreachable(call, outage.cause, began=outage.began)
+        finally:
+            _unlock(line)
+
+
+def _refuse_open_transaction(call: Call) -> None:
+    connection = connections[call.database]
+    driver = connection.connection
+    if connection.in_atomic_block or (
+        driver is not None and driver.pgconn.transaction_status not in NO_TRANSACTION
+    ):
         raise OpenTransaction(
             f"{call.key}: guarantee={call.protected.options.guarantee!r} commits its claim before "
             f"the body, but a transaction is already open on {call.database!r}. Call it outside of "
             "atomic() and ATOMIC_REQUESTS (in a test: transaction=True), or send it with "
             "transaction.on_commit()."
         )
-    line = run_lock.connection_for(call.database)
-    was_open = line.connection is not None
-    try:
-        try:
-            return _deliver(call, line, state_after)
-        except Unreachable as outage:
-            if outage.began or not was_open:
-                raise
-        line.close()  # it had gone stale while idle; nothing has begun, so a new one may try
-        return _deliver(call, line, state_after)
-    except Unreachable as outage:
-        return protocol.unreachable(call, outage.cause, began=outage.began)
-    finally:
-        _unlock(line)
 
 
 def _deliver(call: Call, line: Connection, state_after: Callable[[BaseException], str]) -> Any:
@@ -76,70 +87,95 @@ def _perform(
     try:
         with executing(Execution(call, live.attempt, live.id)):
             result = call.body()
-        text = results.dump(call.delivery.task_name, result)
-    except BaseException as raised:
-        failure, state = raised, state_after(raised)
-        log.failed(call, live.attempt, failure)
-        try:
-            _record(call, line, live, lambda: store.fail(line, call, live, failure, state=state))
-        except (Unreachable, LostClaim) as unrecorded:
-            log.unrecorded(call, live.attempt, unrecorded)
-        if state == "held":
-            log.held(call)
+        text = results.dump(call.delivery.task_name, result, "It ran and is not undone.")
+    except BaseException as failure:
+        state = state_after(failure)
+        _fail(call, line, live, failure, state)
+        if state == "failed" and _has_lost_its_database(call, failure):
+            raise Unreachable(failure, began=True) from failure
         raise
-    _record(call, line, live, lambda: store.complete(line, live, text, call.ttl, joined=False))
+    if not _settle(
+        call, line, live, lambda: store.complete(line, live, text, call.ttl, joined=False)
+    ):
+        _lost(call, line, live, text)
     log.completed(call, live.attempt)
     recent.remember(call.database, call.key)
     return result
 
 
-def _record(call: Call, line: Connection, live: store.Live, record: Callable[[], None]) -> None:
+def _fail(
+    call: Call, line: Connection, live: store.Live, failure: BaseException, state: str
+) -> None:
+    """Record a failure. Nothing that happens meanwhile hides it from the caller."""
+    log.failed(call, live.attempt, failure)
+
+    def fail() -> None:
+        store.fail(line, call, live, failure, state=state)
+
+    try:
+        if not _settle(call, line, live, fail):
+            _unlock(line)
+            fail()  # changes no row any more, but says in its story how this attempt ended
+        elif state == "held":
+            log.held(call)
+    except (Unreachable, Error) as unrecorded:
+        log.unrecorded(call, live.attempt, unrecorded)
+
+
+def _has_lost_its_database(call: Call, failure: BaseException) -> bool:
+    """An outage is no failure of the task's: failing would acknowledge its message."""
+    driver = connections[call.database].connection
+    return isinstance(failure, OUTAGES) and (driver is None or driver.closed)
+
+
+def _settle(call: Call, line: Connection, live: store.Live, settle: Callable[[], None]) -> bool:
     """Record how the body ended, while its lock is held. Where the lock's connection was lost, on a
     new one, if the attempt is still ours: for some time, because what is not recorded is run again,
-    or held."""
-    try:
-        record()
-        line.connection.commit()
-        return
-    except OUTAGES as error:
-        cause: BaseException = error
-    except DatabaseError as error:
-        if store.is_lost_claim(error):
-            _lost(call, line, live, error)
-        raise
+    or held. False where it is no longer ours."""
     until = time.monotonic() + setting("RECONNECT_SECONDS")
     pause = 0.05
-    while time.monotonic() < until:
-        line.close()
+    locked = True
+    cause: BaseException = LostClaim(f"{call.key}: somebody else holds its lock")
+    while True:
         try:
+            if locked:
+                settle()
+                with line.wrap_database_errors:
+                    line.connection.commit()
+                return True
             now = store.lock_again(line, call, joined=False, claimed=live.attempt)
-            if now.is_ours:
-                record()
-                line.connection.commit()
-                return
-            if now.id == live.id and now.attempt == live.attempt and now.state != "running":
-                if now.state == "completed":  # the commit had arrived, its answer had not
-                    return
-                _lost(call, line, live, cause)
-            if now.id != live.id or now.attempt != live.attempt:
-                _lost(call, line, live, cause)
+            if (now.id, now.attempt) != (live.id, live.attempt):
+                return False
+            if now.state != "running":
+                return now.state == "completed"  # the commit had arrived, its answer had not
+            locked = now.locked
+            if locked:
+                continue
         except OUTAGES as error:
-            cause = error
+            cause, locked = error, False
+        except DatabaseError as error:
+            if store.is_lost_claim(error):
+                return False
+            raise
+        if time.monotonic() >= until:
+            raise Unreachable(cause, began=True) from cause
+        line.close()
         time.sleep(pause)
         pause = min(pause * 2, 1.0)
-    raise Unreachable(cause, began=True) from cause
 
 
-def _lost(call: Call, line: Connection, live: store.Live, error: BaseException) -> None:
+def _lost(call: Call, line: Connection, live: store.Live, result: str) -> None:
+    """Its body has completed, and somebody had taken it for dead."""
     _unlock(line)
-    with suppress(*OUTAGES):
-        store.record(line, call, live, "lost_claim", f"its body had ended: {error}")
+    with suppress(Error):
+        story = f"its body has completed all the same; it returned {result:.2000}"
+        store.record(line, call, live, "lost_claim", story)
     log.lost_claim(call, live.attempt)
     raise LostClaim(
-        f"{call.key}: attempt {live.attempt} ended, but was no longer the running one: the "
-        "connection that held its lock was lost, and another delivery took over or held it. What "
+        f"{call.key}: attempt {live.attempt} has completed, but was no longer the running one: the "
+        "connection that held its lock was lost, and another delivery took over, or held it. What "
         "it did outside the database stands; see the execution's events."
-    ) from error
+    )
 
 
 def _unlock(line: Connection) -> None:
