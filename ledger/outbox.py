@@ -6,12 +6,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Signature, current_app
 from celery import signature as restore
 from celery.result import AsyncResult
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from kombu.exceptions import OperationalError as Unreachable
 from kombu.utils import json
 
 from . import periods, store
@@ -19,6 +20,9 @@ from .conf import setting
 from .exceptions import UnusableArgument
 from .execution import Execution
 from .steps import guard
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper as Connection
 
 logger = logging.getLogger("ledger")
 
@@ -32,74 +36,93 @@ def enqueue(execution: Execution, task: Signature[Any]) -> AsyncResult[Any]:
             f"{execution.key}: enqueue() takes a signature such as task.s(7), not a "
             f"{type(task).__name__}."
         )
-    task = task.clone()
-    headers = {
-        periods.PERIOD_HEADER: periods.today().isoformat(),
-        **task.options.get("headers", {}),
-    }
-    task.set(headers=headers)
+    task = restore(json.loads(_dump(execution, task)), app=current_app)  # a copy, links and all
+    _pin(task, periods.today().isoformat())
     result: AsyncResult[Any] = task.freeze()
-    name, task_id = str(task.task), str(result.id)
     if execution.id is None:  # unprotected: there is no table to put it into
         with _by_the_outbox():
             task.apply_async()
         return result
-    try:
-        message = json.dumps(task)
-    except (TypeError, ValueError) as error:
-        raise UnusableArgument(
-            f"{execution.key}: the arguments of {name} cannot be sent as JSON: {error}"
-        ) from error
     connection = connections[execution.database]
     with transaction.atomic(using=execution.database):
         if execution.guarantee != "exactly_once":
             guard(execution)
-        row = store.enqueue(connection, execution.id, name, task_id, message)
+        row = store.enqueue(
+            connection, execution.id, str(task.task), str(result.id), _dump(execution, task)
+        )
         transaction.on_commit(lambda: publish(execution.database, [row]), execution.database, True)
     return result
 
 
-def publish(database: str, rows: list[int]) -> int:
+def _dump(execution: Execution, task: Signature[Any]) -> str:
+    try:
+        text: str = json.dumps(task)
+    except (TypeError, ValueError) as error:
+        raise UnusableArgument(
+            f"{execution.key}: the arguments of {task.task} cannot be sent as JSON: {error}"
+        ) from error
+    return text
+
+
+def _pin(task: Signature[Any], period: str) -> None:
+    """The business date of a whole canvas, whose later parts a worker publishes on another day."""
+    task.set(headers={periods.PERIOD_HEADER: period, **(task.options.get("headers") or {})})
+    for part in (*getattr(task, "tasks", ()), getattr(task, "body", None)):
+        if isinstance(part, Signature):
+            _pin(part, period)
+
+
+def publish(database: str, ids: list[int]) -> int:
     """Publish these messages if they are still unpublished and nobody else is at it; how many were.
 
     A crash between the broker's and the database's word publishes a message again, with the same
     task id. A broker that cannot be reached leaves it to the relay.
     """
     connection = connections[database]
-    published = 0
     with transaction.atomic(using=database):
-        for id, message in store.lock_messages(connection, rows):
-            error = _send(message)
-            store.mark_published(connection, id, error)
-            published += error is None
-    return published
+        return _publish(connection, store.lock_messages(connection, ids))[0]
 
 
 def relay(database: str = DEFAULT_DB_ALIAS) -> int:
     """Publish what a crash or an unreachable broker left behind; returns how many.
 
-    Works in batches with SKIP LOCKED, so that several relays share the work; stops at the first
-    batch in which nothing could be published.
+    Works in batches with SKIP LOCKED, so that several relays share the work. Each message is tried
+    once, so that one that no broker takes keeps no other back; an unreachable broker ends it.
     """
     connection = connections[database]
-    total = 0
+    batch, after = setting("RELAY_BATCH"), setting("RELAY_AFTER")
+    total, last = 0, ("-infinity", 0)
     while True:
         with transaction.atomic(using=database):
-            rows = store.unpublished(connection, setting("RELAY_BATCH"), setting("RELAY_AFTER"))
-        published = publish(database, rows) if rows else 0
+            rows = store.unpublished(connection, batch, after, *last)
+            published, reachable = _publish(connection, [(id, text) for id, text, _ in rows])
         total += published
-        if published < len(rows) or len(rows) < setting("RELAY_BATCH"):
+        if not reachable or len(rows) < batch:
             return total
+        last = (rows[-1][2], rows[-1][0])
 
 
-def _send(message: str) -> str | None:
-    """The error that kept the message from being published, or None."""
+def _publish(connection: Connection, messages: list[tuple[int, str]]) -> tuple[int, bool]:
+    """Publish messages that the open transaction has locked: how many it could, and whether the
+    broker could be reached."""
+    published = 0
+    for id, message in messages:
+        error = _send(message)
+        store.mark_published(connection, id, repr(error) if error else None)
+        published += error is None
+        if isinstance(error, Unreachable):
+            return published, False
+    return published, True
+
+
+def _send(message: str) -> Exception | None:
+    """What kept the message from being published, if anything."""
     try:
         with _by_the_outbox():
             restore(json.loads(message), app=current_app).apply_async(retry=False)
     except Exception as error:
         logger.exception("a follow-up could not be published; the relay will try again")
-        return repr(error)
+        return error
     return None
 
 

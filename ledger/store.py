@@ -32,7 +32,7 @@ CLAIM_LOST = "LDG01"
 _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
 _LOCK = "select ledger_lock(%s)"
-_NO_IDLE_TIMEOUT = "set local idle_in_transaction_session_timeout = 0"
+_STAY = "select ledger_stay()"
 
 
 class Live(NamedTuple):
@@ -232,18 +232,24 @@ def enqueue(
     return int(_value(connection, sql, (execution_id, task_name, task_id, message)))
 
 
-def unpublished(connection: Connection, batch: int, after_seconds: int) -> list[int]:
-    """Ids of the oldest follow-ups that nobody is publishing."""
+def unpublished(
+    connection: Connection, batch: int, after_seconds: int, created_at: str, id: int
+) -> list[tuple[int, str, str]]:
+    """The oldest follow-ups behind that one which nobody is publishing, locked by the open
+    transaction: id, message, and when they were created."""
     sql = (
-        "select id from ledger_outboxmessage where published_at is null "
-        "and created_at < ledger_now() - %s order by created_at limit %s for update skip locked"
+        "select id, message::text, created_at::text from ledger_outboxmessage "
+        "where published_at is null and created_at < ledger_now() - %s "
+        "and (created_at, id) > (%s::timestamptz, %s) "
+        "order by created_at, id limit %s for update skip locked"
     )
     after = dt.timedelta(seconds=after_seconds)
-    return [id for (id,) in _send(connection, sql, (after, batch)).fetchall()]
+    return _send(connection, sql, (after, created_at, id, batch)).fetchall()
 
 
 def lock_messages(connection: Connection, ids: list[int]) -> list[tuple[int, str]]:
-    """Those of the follow-ups that are still to be published, locked by the open transaction."""
+    """Those of the follow-ups that are still to be published and that nobody is publishing, locked
+    by the open transaction."""
     wanted = ", ".join(["%s"] * len(ids))
     sql = (
         f"select id, message::text from ledger_outboxmessage where id in ({wanted}) "  # noqa: S608
@@ -273,7 +279,7 @@ def _claim_and_lock(
     elif call.protected.options.guarantee == "exactly_once":
         batch = f"begin; {sql}; commit and chain; {_LOCK}"
     else:  # the lock waits while the body works elsewhere, for as long as that takes
-        batch = f"begin; {sql}; commit and chain; {_NO_IDLE_TIMEOUT}; {_LOCK}"
+        batch = f"begin; {sql}; commit and chain; {_STAY}; {_LOCK}"
     cursor = _send(connection, batch, (*parameters, call.key), own_transaction=not joined)
     claimed = _first(cursor.set_result(0 if joined else 1))
     locked, id, state, attempt, crashes, args_hash, expired, result = _first(cursor.set_result(-1))

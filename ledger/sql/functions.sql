@@ -111,6 +111,16 @@ begin
     return coalesce(live, array[locked::text, null, null, null, null, null, null, null]);
 end $$;
 
+-- STAY: the transaction that holds the lock of a body that works elsewhere is idle for as long as that
+-- takes, whatever this role's or database's settings do to idle or long transactions.
+create or replace function ledger_stay() returns void language plpgsql volatile as $$
+begin
+    perform set_config('idle_in_transaction_session_timeout', '0', true);
+    if current_setting('transaction_timeout', true) is not null then  -- PostgreSQL 17 and newer
+        perform set_config('transaction_timeout', '0', true);
+    end if;
+end $$;
+
 -- COMPLETE, in the transaction of the effects. It must RAISE where no row matches: the COMMIT that
 -- follows in the same round trip would otherwise commit the effects of a claim that was lost.
 create or replace function ledger_complete(
@@ -136,15 +146,18 @@ create or replace function ledger_fail(
     p_key text, p_id bigint, p_attempt integer, p_ttl interval, p_task_id text, p_worker text,
     p_error text, p_traceback text, p_state text
 ) returns void language plpgsql volatile set enable_seqscan = off as $$
+declare
+    settled boolean := false;
 begin
     if pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
         update ledger_taskexecution
             set state = p_state, crashes = 0, error = p_error,
                 expires_at = case p_state when 'failed' then ledger_now() + p_ttl end
             where id = p_id and attempt = p_attempt and state = 'running';
+        settled := found;
     end if;
     perform ledger_record(p_id, 'failed', p_attempt, p_task_id, p_worker, '', p_error, p_traceback);
-    if p_state = 'held' then
+    if settled and p_state = 'held' then
         perform ledger_record(p_id, 'held', p_attempt, p_task_id, p_worker, '',
             'it failed and may have taken effect');
     end if;
@@ -287,7 +300,8 @@ begin
 end $$;
 
 -- ABANDON: a running row whose lock is free belongs to a worker that died with its message. Recorded
--- as failed, so that the next delivery may run it (at most once: as held). False where somebody holds the lock or was first.
+-- as failed, so that the next delivery may run it (at most once: as held). False where somebody holds
+-- the lock or was first.
 create or replace function ledger_abandon(p_key text, p_id bigint, p_attempt integer, p_actor text)
 returns boolean language plpgsql volatile set enable_seqscan = off as $$
 declare
