@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from django.db import Error, connections
+from django.db import InterfaceError, OperationalError, connections
 
 from . import results, store
 
@@ -32,26 +32,41 @@ _guard = threading.Lock()
 def record(call: Call, result: object) -> None:
     """Remember a run, and record it from a thread of its own as soon as that can be done."""
     global _thread
-    _waiting.append((call, results.dump(call.delivery.task_name, result)))
+    text = results.dump(call.delivery.task_name, result, "It ran unprotected, and is not recorded.")
     with _guard:
+        _waiting.append((call, text))
         if _thread is None or not _thread.is_alive():
-            _thread = threading.Thread(target=_drain, name="ledger-afterwards", daemon=True)
+            _thread = threading.Thread(target=_record_all, name="ledger-afterwards", daemon=True)
             _thread.start()
 
 
-def _drain() -> None:
-    while _waiting:
-        call, result = _waiting[0]
+def _record_all() -> None:
+    """Ends in the same moment in which it finds nothing, or a run remembered then would wait."""
+    global _thread
+    try:
+        while True:
+            with _guard:
+                if not _waiting:
+                    _thread = None
+                    return
+                call, result = _waiting.popleft()
+            _record(call, result)
+    finally:
+        connections.close_all()
+
+
+def _record(call: Call, result: str) -> None:
+    while True:
         try:
             store.record_late(connections[call.database], call, result)
+        except (OperationalError, InterfaceError):
+            connections[call.database].close()
+            time.sleep(PAUSE)
+        except Exception:
+            logger.exception("%s: its unprotected run cannot be recorded", call.key)
+            return
+        else:
             logger.warning(
                 "%s: its unprotected run is now recorded", call.key, extra={"ledger_key": call.key}
             )
-        except Error:
-            connections[call.database].close()
-            time.sleep(PAUSE)
-            continue
-        except Exception:
-            logger.exception("%s: its unprotected run cannot be recorded", call.key)
-        _waiting.popleft()
-    connections.close_all()
+            return
