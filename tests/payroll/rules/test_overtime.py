@@ -46,6 +46,20 @@ def test_a_holiday_hour_earns_the_greater_of_two_premiums_and_not_both() -> None
     assert result.gross == Decimal("130") + Decimal("90") + Decimal("10")
 
 
+def test_of_two_equal_premiums_it_is_the_overtime_which_pays_on_the_regular_rate() -> None:
+    policy = Policy(
+        daily_after=8 * 60,
+        holiday_multiplier=Decimal("1.5"),
+        night_start=time(0),
+        night_end=time(23),
+        night_premium=Decimal("0.5"),
+    )
+    result = pay(days_of([9]), policy, rate="10", holidays=[MONDAY])
+
+    assert (minutes_of(result, "holiday"), minutes_of(result, "overtime")) == (8 * 60, 60)
+    assert amount_of(result, "overtime") == Decimal("7.50")
+
+
 def test_overtime_is_paid_in_the_month_in_which_its_workweek_ends() -> None:
     """29 CFR § 778.106. The week of Monday 27 October ends on Sunday 2 November 2025."""
     week = days_of([10] * 6, start=date(2025, 10, 27))

@@ -77,17 +77,20 @@ def test_what_was_not_paid_is_on_the_payslip_for_somebody_to_look_at() -> None:
     assert sorted(found) == [("missing_check_out", open_log.pk, 0), ("overlap", overlapping.pk, 60)]
 
 
-def test_work_that_reaches_into_the_month_is_paid_from_its_first_midnight() -> None:
+@pytest.mark.parametrize("first", [date(2025, 9, 1), date(2025, 10, 1)])
+def test_work_that_reaches_into_the_month_is_paid_from_its_first_midnight(first: date) -> None:
+    """On a Monday, when the workweek begins as well, and on a Wednesday."""
     someone = EmployeeFactory.create()
+    midnight = datetime(first.year, first.month, 1, tzinfo=ZoneInfo("Europe/Berlin"))
     WorkLog.objects.create(
         employee=someone,
-        check_in=datetime(2025, 9, 30, 22, tzinfo=ZoneInfo("Europe/Berlin")),
-        check_out=datetime(2025, 10, 1, 6, tzinfo=ZoneInfo("Europe/Berlin")),
+        check_in=midnight - timedelta(hours=2),
+        check_out=midnight + timedelta(hours=6),
         time_zone="Europe/Berlin",
     )
 
-    assert post_payslip(someone.pk, Month(2025, 9)).minutes == 2 * 60
-    assert post_payslip(someone.pk, OCTOBER).minutes == 6 * 60
+    assert post_payslip(someone.pk, Month(first.year, first.month - 1)).minutes == 2 * 60
+    assert post_payslip(someone.pk, Month(first.year, first.month)).minutes == 6 * 60
 
 
 def test_overtime_counts_the_days_of_the_month_before_that_share_its_first_week() -> None:
