@@ -1,6 +1,6 @@
 """The business date of a date-based key, pinned in the message when it is published.
 
-A retry after midnight, a redelivery or a canvas step that waits therefore stays the run of the day
+A retry after midnight, a redelivery or the next link of a chain therefore stays the run of the day
 it was published for. An explicit header, ``headers={"ledger_period": "2026-11-01"}``, backfills
 another day. Direct and eager calls carry no headers: they mean today.
 """
@@ -22,9 +22,25 @@ def today() -> dt.date:
     return dt.datetime.now(timezone.get_default_timezone()).date()
 
 
-def pin(headers: dict[str, Any], **signal: Any) -> None:
-    """Receiver of Celery's ``before_task_publish``."""
-    headers.setdefault(PERIOD_HEADER, today().isoformat())
+def pin(headers: dict[str, Any], body: Any = None, **signal: Any) -> None:
+    """Receiver of Celery's ``before_task_publish``. What a worker publishes when this task is done,
+    the links of its chain and its callbacks, is part of the same run and gets the same date."""
+    period = headers.setdefault(PERIOD_HEADER, today().isoformat())
+    if not isinstance(body, tuple):
+        return  # of Celery's first message protocol, which has no place for links
+    embedded: dict[str, Any] = body[2]
+    for name in ("chain", "callbacks", "errbacks"):
+        if embedded.get(name):
+            embedded[name] = [_pinned_link(link, period) for link in embedded[name]]
+    if embedded.get("chord"):
+        embedded["chord"] = _pinned_link(embedded["chord"], period)
+
+
+def _pinned_link(link: dict[str, Any], period: str) -> dict[str, Any]:
+    """A copy: the signature is its publisher's, who may publish it again tomorrow."""
+    options = link.get("options") or {}
+    headers = {PERIOD_HEADER: period, **(options.get("headers") or {})}
+    return {**link, "options": {**options, "headers": headers}}
 
 
 def pinned(headers: dict[str, Any] | None) -> dt.date | None:
