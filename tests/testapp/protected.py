@@ -66,6 +66,12 @@ def daily(self: Task, key: str) -> Any:
 
 
 @shared_task(bind=True, autoretry_for=(faults.Flaky,), default_retry_delay=0, max_retries=2)
+@idempotent_daily_task()
+def daily_retried(self: Task, key: str) -> Any:
+    return act(key)
+
+
+@shared_task(bind=True, autoretry_for=(faults.Flaky,), default_retry_delay=0, max_retries=2)
 @idempotent_task()
 def retried(self: Task, key: str) -> Any:
     return act(key)
@@ -105,3 +111,10 @@ def add(self: Task, x: int, y: int, key: str) -> int:
 def total(numbers: list[int], key: str) -> int:
     Effect.objects.create(key=key, note=f"sum of {numbers}")
     return sum(numbers)
+
+
+@shared_task
+@idempotent_daily_task()
+def daily_total(answers: list[dict[str, Any]], key: str) -> int:
+    Effect.objects.create(key=key, note=f"total of {len(answers)}")
+    return len(answers)
