@@ -22,6 +22,7 @@ from ledger import (
     idempotent_task,
     make_idempotency_key,
     periods,
+    recent,
 )
 from ledger.models import TaskExecution
 from tests.ledger.conftest import Clock
@@ -32,6 +33,13 @@ from tests.testapp.models import Effect
 pytestmark = commits
 
 NAME = "core.tasks.generate_reports"
+
+
+@pytest.fixture(autouse=True, params=["in one process", "in another process each time"])
+def processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process remembers of its own runs must make no difference."""
+    if request.param != "in one process":
+        monkeypatch.setattr(recent, "remember", lambda database, key: None)
 
 
 @pytest.fixture
@@ -246,7 +254,11 @@ class TestRetryScenarios:
         assert [task(me), task(me), task(me)] == ["done"] * 3
         assert len(attempts) == 3
         assert Effect.objects.count() == 1  # what failed attempts wrote is gone
-        assert TaskExecution.objects.get().attempt == 3
+        row = TaskExecution.objects.get()
+        assert (row.attempt, row.crashes) == (3, 0)
+        events = row.events.order_by("id").values_list("kind", "attempt")
+        assert list(events)[:2] == [("failed", 1), ("failed", 2)]
+        assert {kind for kind, _ in events} == {"failed", "skipped"}
 
     def test_partial_completion_prevents_rerun(self, me: SimpleNamespace) -> None:
         emails_sent = 0

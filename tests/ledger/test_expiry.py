@@ -23,6 +23,7 @@ from tests.ledger.marks import commits
 from tests.ledger.test_claims import Slow
 from tests.ledger.threads import PATIENCE, Elsewhere, at_once, wait_for
 from tests.testapp.models import Effect
+from tests.workers import wait_until
 
 pytestmark = commits
 
@@ -211,6 +212,47 @@ class TestSweep:
 
         assert not TaskExecution.objects.exists()
         connection.close()
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_a_claim_that_meets_a_sweep_of_its_row_waits_for_it_and_runs(
+        self, clock: Clock, session: Sessions, fails: bool
+    ) -> None:
+        """The sweep holds no run lock: whose row lock was first decides who retires the row."""
+        failing = [fails]
+
+        @idempotent_task(ttl_hours=24)
+        def task() -> int:
+            if failing.pop():
+                raise ValueError("once")
+            failing.append(False)
+            return Effect.objects.create(key="run").pk
+
+        if fails:
+            failing.insert(0, False)
+            with pytest.raises(ValueError, match="once"):
+                task()
+        else:
+            task()
+        clock.forward(hours=25)
+        other = session()
+        other.autocommit = False
+        assert other.execute("select ledger_retire_expired(10)").fetchone() == (1,)
+
+        with Elsewhere() as elsewhere:
+            claim = elsewhere.call(task)
+            server = session()
+            wait_until(
+                lambda: server.execute(
+                    "select 1 from pg_stat_activity where datname = current_database()"
+                    " and wait_event_type = 'Lock'"
+                ).fetchone()
+            )
+            other.commit()
+            assert isinstance(claim.result(PATIENCE), int)
+
+        old, new = TaskExecution.objects.order_by("id")
+        assert old.retired_reason == "expired"
+        assert (new.state, new.attempt) == (State.COMPLETED, 1)
 
     def test_several_at_once_share_the_work(self, clock: Clock, settings: Settings) -> None:
         settings.LEDGER = {"SWEEP_BATCH": 3, "RETENTION_DAYS": 1}

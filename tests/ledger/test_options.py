@@ -150,7 +150,7 @@ class TestWhatCanBeDecorated:
         with pytest.raises(ImproperTask, match=r"below @shared_task"):
             idempotent_task()(pay)
 
-    @pytest.mark.parametrize("thing", [int, object(), print, staticmethod(len), "pay"], ids=repr)
+    @pytest.mark.parametrize("thing", [int, object(), print, staticmethod(len), "pay"], ids=type)
     def test_whatever_is_no_function_is_refused(self, thing: Any) -> None:
         with pytest.raises(ImproperTask, match="plain functions"):
             idempotent_task()(thing)
