@@ -8,6 +8,7 @@ import redis
 from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
+from kombu.utils.url import maybe_sanitize_url
 
 from .errors import DemoError
 
@@ -26,7 +27,7 @@ class Broker:
         self._redis: redis.Redis | None = None
 
     def __str__(self) -> str:
-        return str(self.connection.as_uri())
+        return str(maybe_sanitize_url(self.app.conf.broker_url))
 
     def __enter__(self) -> Self:
         try:
@@ -64,6 +65,12 @@ class Broker:
         else:
             self.wait_for_consumers()
             self._declared().purge()
+
+    @property
+    def takes_along(self) -> int:
+        """How many messages a killed worker may take along. Redis hands a message over before it
+        notes who holds it, so one of them (celery/celery issue 7950); RabbitMQ takes all back."""
+        return 1 if self._redis else 0
 
     def left(self) -> int:
         """How many messages nobody has acknowledged; on RabbitMQ, those that no worker holds."""

@@ -92,16 +92,9 @@ LEFT JOIN ledger_taskexecution AS execution
 GROUP BY number
 HAVING count(*) <> 1 OR count(*) FILTER (WHERE execution.state = 'completed') <> 1;
 
--- check: Every message that was published came to an end, and a good one
-SELECT task_id, format('%%s times SUCCESS', published), coalesce(outcomes, 'never delivered')
-FROM (SELECT task_id, count(*) AS published FROM demo_message GROUP BY task_id) AS messages
-LEFT JOIN (
-    SELECT task_id, count(*) FILTER (WHERE outcome = 'SUCCESS') AS succeeded,
-           count(*) FILTER (WHERE outcome NOT IN ('SUCCESS', 'RETRY', 'REJECTED')) AS otherwise,
-           string_agg(coalesce(outcome, 'killed'), ', ' ORDER BY id) AS outcomes
-    FROM demo_delivery GROUP BY task_id
-) AS deliveries USING (task_id)
-WHERE coalesce(succeeded, 0) < published OR otherwise > 0;
+-- check: No delivery failed
+SELECT task_id, 'SUCCESS, or RETRY for later', outcome
+FROM demo_delivery WHERE outcome NOT IN ('SUCCESS', 'RETRY', 'REJECTED');
 
 -- check: Every success is accounted for: it was the execution, or a duplicate that was answered
 SELECT 'the month', format('at most %%s', completed + answered), succeeded::text

@@ -2,6 +2,13 @@
 SELECT
     (SELECT count(*) FROM demo_message) AS published,
     (SELECT count(*) FROM demo_delivery) AS delivered,
+    (SELECT sum(greatest(published - ended, 0))::integer FROM (
+        SELECT count(*) AS published,
+               (SELECT count(*) FROM demo_delivery AS delivery
+                WHERE delivery.task_id = message.task_id
+                  AND outcome NOT IN ('RETRY', 'REJECTED')) AS ended
+        FROM demo_message AS message GROUP BY message.task_id
+    ) AS messages) AS missing,
     (SELECT count(*) FROM demo_delivery WHERE outcome = 'RETRY') AS put_back,
     (SELECT count(*) FROM ledger_taskexecution WHERE state = 'completed') AS executions,
     (SELECT count(*) FROM ledger_executionevent WHERE kind = 'skipped') AS answered,

@@ -8,9 +8,9 @@ from .site import Site
 COLUMNS = ("", "with the ledger", "without it")
 NOTE = (
     "{published} messages were published. A delivery counts when a worker's process begins with it:"
-    " {again} of those with the ledger were made again, {put_back} after they were put back because"
-    " the payslip was being posted elsewhere, the others after a kill. An execution is a payslip's"
-    " run that was committed."
+    " with the ledger {again} were made again, {put_back} after being put back because the payslip"
+    " was just being posted elsewhere, the others after a kill. An execution is a run that was"
+    " committed. Killed were a process of a worker's pool, and later a whole worker."
 )
 
 
@@ -31,6 +31,7 @@ def tell(
         ("payslips", with_it.payslips, without.payslips),
         ("employees posted twice", with_it.posted_twice, without.posted_twice),
         ("employees lost", with_it.lost, without.lost),
+        ("messages lost by the broker", with_it.missing, without.missing),
         ("seconds", f"{ledger.seconds:.1f}", f"{control.seconds:.1f}"),
     ]
     again = with_it.delivered - with_it.published

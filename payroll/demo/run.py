@@ -22,6 +22,8 @@ WORKERS, PROCESSES = 2, 2
 POLL_SECONDS = 0.1
 PATIENCE = 60.0
 """Seconds in which something has to move."""
+QUIET = 15.0
+"""Seconds without a move, and without a message at the broker, after which none is to come."""
 
 T = TypeVar("T")
 
@@ -78,14 +80,13 @@ class Run:
                 worker.stop()
             self.broker.wait_for_consumers()
             left = self.broker.left()
-            return Outcome(
-                [
-                    *check_month(self.session, YEAR, MONTH),
-                    check("No message is left with the broker", not left, "queue", 0, left),
-                ],
-                numbers(self.session, YEAR, MONTH),
-                seconds,
-            )
+            seen = numbers(self.session, YEAR, MONTH)
+            checks = [
+                *check_month(self.session, YEAR, MONTH),
+                check("No message is left with the broker", not left, "messages", 0, left),
+                self._none_missing(seen.missing),
+            ]
+            return Outcome(checks, seen, seconds)
 
     def _start(self, count: int) -> None:
         """Start workers, all at once, and return when they take messages."""
@@ -135,29 +136,39 @@ class Run:
         )
 
     def _finished(self) -> bool:
-        return self.progress[-1] and not self.broker.left()
+        """Every message came to an end, or what is missing will not come any more."""
+        if self.broker.left():
+            return False
+        return self.progress[-1] or time.monotonic() - self.moved > QUIET
 
     def _watch(self, condition: Callable[[], T | None], what: str) -> T:
         """Wait for the condition, and show how far the run is meanwhile."""
         self.progress: Sequence[Any] = ()
-        moved = time.monotonic()
+        self.moved = time.monotonic()
         while True:
             [seen] = databases.run_file(self.session, "progress.sql").fetchall()
             if seen != self.progress:
-                self.progress, moved = seen, time.monotonic()
+                self.progress, self.moved = seen, time.monotonic()
             paid, ended, _ = seen
             self.bars.show(paid, ended)
             if outcome := condition():
                 return outcome
             for worker in self.workers:
                 worker.must_live()
-            if time.monotonic() - moved > PATIENCE:
+            if time.monotonic() - self.moved > PATIENCE:
                 raise DemoError(
                     f"Nothing has moved for {PATIENCE:g} s while waiting for {what}: {paid}"
                     f" employees are paid, {ended} messages done, {self.broker.left()} are with"
                     f" the broker. Read the workers' logs in {self.folder}."
                 )
             time.sleep(POLL_SECONDS)
+
+    def _none_missing(self, missing: int) -> Check:
+        promise = "Every message came to an end"
+        if self.broker.takes_along:
+            promise += ", but for one that Redis may lose with a killed worker"
+        expected = f"at most {self.broker.takes_along}"
+        return check(promise, missing <= self.broker.takes_along, "missing", expected, missing)
 
     def _kill_all(self) -> None:
         for worker in self.workers:

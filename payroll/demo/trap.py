@@ -19,7 +19,7 @@ CAUGHT = """
     FROM pg_stat_activity AS waiting
     JOIN demo_delivery AS delivery ON delivery.session = waiting.pid AND delivery.outcome IS NULL
     WHERE %s = ANY (pg_blocking_pids(waiting.pid))
-    ORDER BY delivery.id LIMIT 1
+    ORDER BY delivery.id DESC LIMIT 1
 """
 
 
