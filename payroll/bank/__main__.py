@@ -1,7 +1,6 @@
 """Run the bank: ``python -m payroll.bank --port 8090 --book book.jsonl``."""
 
 import argparse
-import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -21,10 +20,10 @@ def main() -> None:
         sys.exit(str(error))
     except (OSError, OverflowError) as error:
         sys.exit(f"Port {chosen.port} cannot be used ({error}): choose another, or 0 for any.")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda *_: sys.exit())
     print(f"The bank listens on {server.url} and keeps its book in {chosen.book}", flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve_forever()
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ from payroll.bank.client import BankClient, BankOutcomeUnknown
 from payroll.bank.process import ROOT, BankProcess
 from payroll.bank.transfer import Transfer
 
-from .sending import IBAN, pay, transfer
+from .sending import IBAN, at_once, pay, transfer
 
 
 def refusal(book: Path) -> str:
@@ -23,6 +24,7 @@ def refusal(book: Path) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        timeout=30,
         check=False,
     )
     assert ended.returncode == 1
@@ -78,6 +80,24 @@ def test_a_booking_is_on_the_disk_before_it_is_answered(
     for number in range(1, 4):
         book.book(Transfer.from_json(transfer()), f"key-{number}")
         assert on_the_disk[-1] == path.stat().st_size > on_the_disk[-2]
+
+
+def number_of(book: Book, key: str, _: int) -> int:
+    return book.book(Transfer.from_json(transfer()), key)[0].number
+
+
+def test_nobody_comes_between_looking_for_a_key_and_booking(
+    tmp_path: Path,
+) -> None:
+    book = Book(tmp_path / "book.jsonl")
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns after almost every step
+    try:
+        for number in range(1, 101):
+            told = at_once(20, partial(number_of, book, f"key-{number}"))
+            assert set(told) == {number}
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_a_line_that_was_not_finished_is_forgotten(bank: BankProcess, client: BankClient) -> None:

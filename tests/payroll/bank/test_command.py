@@ -17,6 +17,7 @@ def bank_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        timeout=30,
         check=False,
     )
 

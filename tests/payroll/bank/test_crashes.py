@@ -43,22 +43,25 @@ def test_a_bank_killed_before_booking_has_not_booked(bank: BankProcess, client: 
     assert not pay(client, key="key-1").replayed
 
 
-def are_done(payments: list[Future[Receipt]], enough: int) -> bool:
+def are_done(payments: list[Future[Receipt | None]], enough: int) -> bool:
     return sum(payment.done() for payment in payments) >= enough
 
 
 def test_a_bank_killed_again_and_again_under_load_books_each_key_once(
     bank: BankProcess, client: BankClient
 ) -> None:
-    failures = []
+    failures: list[BankError] = []
 
-    def insist(number: int) -> Receipt:
+    def paid(number: int) -> Receipt | None:
+        try:
+            return pay(client, f"pay-{number}", f"key-{number}")
+        except BankError as error:
+            failures.append(error)
+            return None
+
+    def insist(number: int) -> Receipt | None:
         """Send until there is a receipt, with the same key each time."""
-        while True:
-            try:
-                return pay(client, f"pay-{number}", f"key-{number}")
-            except BankError as error:
-                failures.append(error)
+        return wait_until(lambda: paid(number), what=f"a receipt for pay-{number}")
 
     with ThreadPoolExecutor(8) as pool:
         payments = [pool.submit(insist, number) for number in range(400)]
@@ -72,4 +75,5 @@ def test_a_bank_killed_again_and_again_under_load_books_each_key_once(
     assert book["counts"] == {f"pay-{number}": 1 for number in range(400)}
     for payment in payments:
         receipt = payment.result()
+        assert receipt
         assert book["bookings"][receipt.number - 1]["reference"] == receipt.reference
