@@ -11,7 +11,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 NEWEST := .venv-newest
-PYTEST := -m pytest -n auto --maxprocesses 8
+PYTEST := -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-matrix up down lint format types check bench requirements clean runtime dev
@@ -58,7 +58,7 @@ check: lint types ## All that CI checks: style, types, system checks, migrations
 bench: dev ## Measure the ledger against a plain transaction and a cache decorator
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-requirements: dev ## Pin requirements.txt and requirements-dev.txt anew from pyproject.toml (UPGRADE=--upgrade for newer releases)
+requirements: dev ## Pin both requirements files anew from pyproject.toml (UPGRADE=--upgrade: newer releases)
 	@for group in app dev; do \
 		[ $$group = app ] && file=requirements.txt || file="requirements-dev.txt --constraint requirements.txt"; \
 		$(BIN)/uv pip compile pyproject.toml --group $$group --output-file $$file $(UPGRADE) --quiet \

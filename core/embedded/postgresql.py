@@ -44,12 +44,9 @@ class PostgreSQL(EmbeddedServer):
     def answers(self) -> bool:
         if not self.socket_path.exists():
             return False
-        asked = subprocess.run(
-            [program("pg_isready"), "-q", "-h", self.socket_folder, "-p", "5432"],
-            env=environment(),
-            check=False,
-        )
-        return asked.returncode == 0
+        command: list[str | Path] = [program("pg_isready"), "-q", "-h", self.socket_folder]
+        command += ["-p", "5432", "-U", self.user, "-d", "postgres"]
+        return subprocess.run(command, env=environment(), check=False).returncode == 0
 
     def _launch(self, lock: int) -> None:
         user, group = self._account()
