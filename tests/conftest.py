@@ -17,6 +17,8 @@ from pytest_django import DjangoDbBlocker
 from core import embedded
 from tests.workers import Workers, empty_broker, leave_broker
 
+pytest_plugins = ["ledger.testing.plugin"]  # installed, the ledger brings it by itself
+
 embedded.start_configured()
 hypothesis.settings.register_profile("patient", deadline=None)  # other tests share the processors
 hypothesis.settings.load_profile("patient")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -11,33 +10,10 @@ import pytest
 from django.db import connection
 
 from ledger import recent
+from ledger.testing import Clock
 from tests.ledger.inbox import Inbox
 from tests.ledger.wire import Wire
 from tests.workers import empty_broker
-
-
-class Clock:
-    """The database's clock, which is the ledger's only one."""
-
-    def __init__(self) -> None:
-        self.ahead = dt.timedelta()
-
-    def forward(self, **period: float) -> None:
-        """Let time pass: ``forward(hours=24, seconds=1)``."""
-        self.ahead += dt.timedelta(**period)
-        self._set()
-
-    def back(self) -> None:
-        self.ahead = dt.timedelta()
-        self._set()
-
-    def _set(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "create or replace function ledger_now() returns timestamptz"
-                " language sql volatile parallel safe as"
-                f" $$ select clock_timestamp() + interval '{self.ahead.total_seconds()} seconds' $$"
-            )
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +23,8 @@ def nothing_recent() -> None:
 
 
 @pytest.fixture
-def clock(transactional_db: None) -> Iterator[Clock]:
-    clock = Clock()
-    try:
-        yield clock
-    finally:
-        clock.back()
+def clock(transactional_db: None, ledger_clock: Clock) -> Clock:
+    return ledger_clock
 
 
 @pytest.fixture
