@@ -1,6 +1,6 @@
 """The bank's book: a file of JSON lines, one a booking, that only ever grows.
 
-A booking is on the disk before anybody hears of it. The index in memory is read from the file at
+A booking is on the disk before it is confirmed. The index in memory is read from the file at
 the start, so a bank that was killed knows all that it answered.
 """
 

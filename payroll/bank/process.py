@@ -1,11 +1,13 @@
 """Run a bank beside a program, to be killed and started again.
 
-with BankProcess(folder / "book.jsonl") as bank:
-    bank.misbehave({"fault": "drop_after", "probability": 0.1}, seed=7)
-    BankClient(bank.url).transfer(...)
-    bank.kill()
-    bank.start()                            # at the same URL, with the same book
-    assert bank.book()["counts"] == {"pay-17": 1}
+    with BankProcess(folder / "book.jsonl") as bank:
+        bank.misbehave({"fault": "drop_after", "probability": 0.1}, seed=7)
+        BankClient(bank.url).transfer(...)
+        bank.kill()
+        bank.start()                        # at the same URL, with the same book
+        assert bank.book()["counts"] == {"pay-17": 1}
+
+Rules do not survive the bank. When the block ends, the bank is killed; the book stays.
 """
 
 import re
@@ -83,6 +85,7 @@ class BankProcess:
         return self._ask("GET", "/faults")
 
     def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        given["headers"] = {"Connection": "close"}  # nothing is kept that a fork would share
         answer = urllib3.request(method, self.url + path, retries=False, **given)
         if answer.status != 200:
             raise ValueError(answer.json()["error"])

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -62,6 +63,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         try:
+            self.body = self.read_body()
             answer = self.route()
         except ConnectionDropped:
             self.close_connection = True
@@ -84,11 +86,10 @@ class Handler(BaseHTTPRequestHandler):
             case "GET", "/book":
                 return self.show_book(parse_qs(url.query).get("reference", [None])[-1])
             case "PUT", "/faults":
-                self.server.faults.replace(self.body())
+                self.server.faults.replace(self.json())
                 return self.as_bytes(HTTPStatus.OK, self.server.faults.as_json())
             case "GET", "/faults":
                 return self.as_bytes(HTTPStatus.OK, self.server.faults.as_json())
-        self.close_connection = True  # a body may follow that nobody reads
         raise Refusal(
             HTTPStatus.NOT_FOUND,
             f"There is no {self.command} {url.path} here: POST /transfers/idempotent,"
@@ -98,7 +99,6 @@ class Handler(BaseHTTPRequestHandler):
     def idempotency_key(self) -> str:
         key = self.headers.get("Idempotency-Key", "")
         if not IDEMPOTENCY_KEY.fullmatch(key):
-            self.close_connection = True
             raise Refusal(
                 HTTPStatus.BAD_REQUEST,
                 f"The header Idempotency-Key must have {IDEMPOTENCY_KEY_FORM}, and be the same"
@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         return key
 
     def transfer(self, key: str | None) -> bytes:
-        transfer = Transfer.from_json(self.body())
+        transfer = Transfer.from_json(self.json())
         header = self.headers.get("Bank-Fault")
         fault = self.server.faults.draw() if header is None else parse_fault(header)
         strike(fault, "before")
@@ -126,24 +126,28 @@ class Handler(BaseHTTPRequestHandler):
 
     def show_book(self, reference: str | None) -> bytes:
         bookings = self.server.book.bookings(reference)
-        counts: dict[str, int] = {}
-        for booking in bookings:
-            name = booking.transfer.reference
-            counts[name] = counts.get(name, 0) + 1
-        listed = [booking.as_json() for booking in bookings]
-        return self.as_bytes(
-            HTTPStatus.OK, {"total": len(listed), "counts": counts, "bookings": listed}
-        )
+        content = {
+            "total": len(bookings),
+            "counts": Counter(booking.transfer.reference for booking in bookings),
+            "bookings": [booking.as_json() for booking in bookings],
+        }
+        return self.as_bytes(HTTPStatus.OK, content)
 
-    def body(self) -> Any:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > LARGEST_BODY:
+    def read_body(self) -> bytes:
+        """Read it whatever becomes of the request: the next one follows it in the connection."""
+        length = self.headers.get("Content-Length", "0")
+        chunked = "Transfer-Encoding" in self.headers
+        if chunked or not length.isdecimal() or int(length) > LARGEST_BODY:
             self.close_connection = True
             raise Refusal(
-                HTTPStatus.BAD_REQUEST, f"Send a Content-Length of at most {LARGEST_BODY} bytes."
+                HTTPStatus.BAD_REQUEST,
+                f"Send the body whole, with a Content-Length of at most {LARGEST_BODY} bytes.",
             )
+        return self.rfile.read(int(length))
+
+    def json(self) -> Any:
         try:
-            return json.loads(self.rfile.read(int(length)))
+            return json.loads(self.body)
         except ValueError as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.") from error
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
+from string import ascii_uppercase
 from typing import Self
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -63,6 +64,9 @@ FORMS_IN_WORDS = {
 }
 
 
+LETTERS_AS_NUMBERS = {ord(letter): str(n) for n, letter in enumerate(ascii_uppercase, start=10)}
+
+
 def checks_out(iban: str) -> bool:
     """The checksum of ISO 13616: letters count 10 to 35, and modulo 97 leaves 1."""
-    return int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 == 1
+    return int((iban[4:] + iban[:4]).translate(LETTERS_AS_NUMBERS)) % 97 == 1
