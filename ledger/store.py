@@ -32,7 +32,7 @@ CLAIM_LOST = "LDG01"
 _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
 _LOCK = "select ledger_lock(%s)"
-_STAY = "select ledger_stay()"
+_STAY = "select ledger_stay(%s)"
 
 
 class Live(NamedTuple):
@@ -274,18 +274,25 @@ def is_lost_claim(error: BaseException) -> bool:
 def _claim_and_lock(
     connection: Connection, call: Call, sql: str, parameters: tuple[Any, ...], joined: bool
 ) -> Live:
+    stays = call.protected.options.guarantee != "exactly_once"  # while the body works elsewhere
     if joined:
         batch = f"{sql}; {_LOCK}"
-    elif call.protected.options.guarantee == "exactly_once":
+    elif stays:
+        batch = (
+            f"begin; {sql}; commit and chain; {_STAY}; "
+            f"savepoint reading; {_LOCK}; rollback to savepoint reading"
+        )
+        parameters = (*parameters, call.key)
+    else:
         batch = f"begin; {sql}; commit and chain; {_LOCK}"
-    else:  # the lock waits while the body works elsewhere, for as long as that takes
-        batch = f"begin; {sql}; commit and chain; {_STAY}; {_LOCK}"
     cursor = _send(connection, batch, (*parameters, call.key), own_transaction=not joined)
     claimed = _first(cursor.set_result(0 if joined else 1))
-    locked, id, state, attempt, crashes, args_hash, expired, result = _first(cursor.set_result(-1))
+    stayed = _first(cursor.set_result(3)) if stays else True
+    read = cursor.set_result(5 if stays else -1)
+    locked, id, state, attempt, crashes, args_hash, expired, result = _first(read)
     return Live(
         claimed=claimed,
-        locked=locked == "true",
+        locked=stayed and locked == "true",
         id=id and int(id),
         state=state,
         attempt=int(attempt or 0),

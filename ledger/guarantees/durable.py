@@ -81,6 +81,7 @@ def _deliver(call: Call, line: Connection, state_after: Callable[[BaseException]
 def _perform(
     call: Call, line: Connection, live: store.Live, state_after: Callable[[BaseException], str]
 ) -> Any:
+    _drop_stale_connection(call)
     if live.attempt > 1 and live.crashes:
         log.taken_over(call, live.attempt)
     log.started(call, live.attempt)
@@ -91,8 +92,8 @@ def _perform(
     except BaseException as failure:
         state = state_after(failure)
         _fail(call, line, live, failure, state)
-        if state == "failed" and _has_lost_its_database(call, failure):
-            raise Unreachable(failure, began=True) from failure
+        if _drop_stale_connection(call) and isinstance(failure, OUTAGES) and state == "failed":
+            raise Unreachable(failure, began=True) from failure  # no failure of the task's own
         raise
     if not _settle(
         call, line, live, lambda: store.complete(line, live, text, call.ttl, joined=False)
@@ -122,10 +123,14 @@ def _fail(
         log.unrecorded(call, live.attempt, unrecorded)
 
 
-def _has_lost_its_database(call: Call, failure: BaseException) -> bool:
-    """An outage is no failure of the task's: failing would acknowledge its message."""
-    driver = connections[call.database].connection
-    return isinstance(failure, OUTAGES) and (driver is None or driver.closed)
+def _drop_stale_connection(call: Call) -> bool:
+    """Whether the body's own connection is lost. Nothing else would drop it before the next body,
+    and so each of them would fail."""
+    connection = connections[call.database]
+    if connection.connection is not None and connection.is_usable():
+        return False
+    connection.close()
+    return True
 
 
 def _settle(call: Call, line: Connection, live: store.Live, settle: Callable[[], None]) -> bool:

@@ -111,14 +111,17 @@ begin
     return coalesce(live, array[locked::text, null, null, null, null, null, null, null]);
 end $$;
 
--- STAY: the transaction that holds the lock of a body that works elsewhere is idle for as long as that
--- takes, whatever this role's or database's settings do to idle or long transactions.
-create or replace function ledger_stay() returns void language plpgsql volatile as $$
+-- STAY: lock for a body that works elsewhere. The transaction is idle for as long as that takes, whatever
+-- this role's or database's settings do to idle or long transactions. It must keep no lock but this one:
+-- the row is read (ledger_lock) within a savepoint that is rolled back, or a migration of the ledger's
+-- tables would wait for the body, and everybody else for the migration.
+create or replace function ledger_stay(p_key text) returns boolean language plpgsql volatile as $$
 begin
     perform set_config('idle_in_transaction_session_timeout', '0', true);
     if current_setting('transaction_timeout', true) is not null then  -- PostgreSQL 17 and newer
         perform set_config('transaction_timeout', '0', true);
     end if;
+    return pg_try_advisory_xact_lock(ledger_lock_id(p_key));
 end $$;
 
 -- COMPLETE, in the transaction of the effects. It must RAISE where no row matches: the COMMIT that
