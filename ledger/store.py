@@ -127,10 +127,11 @@ def fail(
 ) -> None:
     """Record a failed attempt: ``failed``, so that the next delivery may run it, or ``held``."""
     delivery = call.delivery
+    died = delivery.message is not None and not isinstance(error, Exception)  # SystemExit
     story = readable.text("".join(traceback.format_exception(error)))
     parameters = (call.key, live.id, live.attempt, call.ttl, delivery.task_id, delivery.worker)
-    sql = "select ledger_fail(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-    _send(connection, sql, (*parameters, readable.error(error), story, state))
+    sql = "select ledger_fail(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    _send(connection, sql, (*parameters, readable.error(error), story, state, died))
 
 
 def record(connection: Connection, call: Call, live: Live, kind: str, reason: str) -> None:

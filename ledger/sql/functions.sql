@@ -144,17 +144,19 @@ end $$;
 
 -- FAIL, after the effects were rolled back, in a transaction of its own and under the lock. Where the
 -- lock is taken, another delivery has already moved on: its attempt is left alone, ours is recorded.
--- p_state is 'failed', or 'held' where an effect outside the database is in doubt.
+-- p_state is 'failed', or 'held' where an effect outside the database is in doubt. p_died: its process
+-- ends with it, so that it is delivered again; it counts as a crash, or that would go on for ever.
 create or replace function ledger_fail(
     p_key text, p_id bigint, p_attempt integer, p_ttl interval, p_task_id text, p_worker text,
-    p_error text, p_traceback text, p_state text
+    p_error text, p_traceback text, p_state text, p_died boolean default false
 ) returns void language plpgsql volatile set enable_seqscan = off as $$
 declare
     settled boolean := false;
 begin
     if pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
         update ledger_taskexecution
-            set state = p_state, crashes = 0, error = p_error,
+            set state = p_state, error = p_error,
+                crashes = case when p_died then crashes + 1 else 0 end,
                 expires_at = case p_state when 'failed' then ledger_now() + p_ttl end
             where id = p_id and attempt = p_attempt and state = 'running';
         settled := found;
