@@ -1,9 +1,9 @@
 """Breaking everything, and counting: ``python -m tests.chaos`` (``make chaos``, ``make chaos-quick``).
 
-A run is a row of episodes. An episode publishes a batch of executions, each at least twice and of all
-three guarantees, to real workers on a real broker and database, injects one kind of fault several
-times while they work, heals what it broke, waits until all is settled, and judges: by the database
-and by the bank's own book, never by what a worker says.
+A run is a row of episodes. An episode publishes a batch of executions, each at least twice and of
+all three guarantees, to real workers on a real broker and database, injects one kind of fault
+several times while they work, heals what it broke, waits until all is settled, and judges: by the
+database and by the bank's own book, never by what a worker says.
 
     world      the servers, workers and proxies      tasks      what the workers run
     faults     what goes wrong, one function each    proxy      a network that can be cut

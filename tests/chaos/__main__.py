@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tests.chaos import report
 from tests.chaos.episode import Episode, play
-from tests.chaos.faults import ALL, Fault
+from tests.chaos.faults import ALL
 from tests.chaos.world import RABBITMQ, Setting, World, find_pgbouncer
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     options = arguments()
     console = Console(width=None if sys.stdout.isatty() else 140)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
-    chance = random.Random(seed)  # noqa: S311 - to be repeated, not secret
+    chance = random.Random(seed)
     console.print(f"seed {seed}")
     episodes: list[Episode] = []
     began = time.monotonic()
@@ -58,7 +58,9 @@ def plan(options: argparse.Namespace, chance: random.Random):  # type: ignore[no
         print("PgBouncer is not installed, so its half is left out: apt-get install pgbouncer")
     faults = [f for f in ALL if not options.fault or options.fault in f.name]
     if not faults:
-        sys.exit(f"No fault is called {options.fault!r}. There are: {', '.join(f.name for f in ALL)}")
+        sys.exit(
+            f"No fault is called {options.fault!r}. There are: {', '.join(f.name for f in ALL)}"
+        )
     if options.quick:
         for broker, pool, route in zip(
             brokers * 2, ("prefork", "prefork", "threads", "threads"), itertools.cycle(routes),
@@ -67,7 +69,8 @@ def plan(options: argparse.Namespace, chance: random.Random):  # type: ignore[no
             yield from (
                 (Setting(broker, pool, route), fault)
                 for fault in faults
-                if broker in fault.brokers and pool in fault.pools
+                if broker in fault.brokers
+                and pool in fault.pools
                 and (pool == "prefork" or fault.name in QUICK_FOR_THREADS)
             )
         return

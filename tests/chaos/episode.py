@@ -20,6 +20,8 @@ class Episode:
     numbers: range
     """Each number is one execution of each task."""
     faults: int = 0
+    lost_by_broker: int = 0
+    """Executions of which no message arrived: Redis and Valkey pop one before anybody has it."""
     seconds: float = 0
     verdicts: dict[str, judge.Verdict] = field(default_factory=dict)
 
@@ -57,9 +59,7 @@ def play(world: World, fault: Fault, numbers: range, chance: random.Random, hits
     return episode
 
 
-def _messages(
-    fault: Fault, numbers: range, chance: random.Random
-) -> list[tuple[str, int, str]]:
+def _messages(fault: Fault, numbers: range, chance: random.Random) -> list[tuple[str, int, str]]:
     messages = []
     for number in numbers:
         nuisance = fault.nuisance if number % 4 == 0 else ""
@@ -109,4 +109,8 @@ def _rescue(world: World, episode: Episode) -> None:
         "where state = 'running' and completed_at is null and retired_at is null"
     )
     again = judge.recorded_as_failed(world, TASKS, episode.numbers)
+    if episode.fault.may_lose_messages:
+        unseen = judge.never_seen(world, TASKS, episode.numbers)
+        episode.lost_by_broker += len(unseen)
+        again += unseen
     _publish(world, episode.broker, [(task, number, "") for task, number in again])

@@ -24,6 +24,8 @@ class Fault:
     """Options of those messages."""
     copies: int = 2
     """How often each message is published."""
+    may_lose_messages: bool = False
+    """Whether the broker itself loses messages: then they are published again, and counted."""
     pools: tuple[str, ...] = ("prefork", "threads")
     brokers: tuple[str, ...] = ("rabbitmq", "valkey")
 
@@ -76,7 +78,7 @@ def terminate_a_body(world: World, chance: random.Random) -> bool:
     """The connection that the body writes on."""
     return bool(
         world.sql(
-            f"select pg_terminate_backend(pid) from pg_stat_activity where {BODIES} "  # noqa: S608
+            f"select pg_terminate_backend(pid) from pg_stat_activity where {BODIES} "
             f"and state <> 'idle' and not ({RUN_LOCKS}) order by random() limit 2"
         )
     )
@@ -86,7 +88,7 @@ def terminate_a_run_lock(world: World, chance: random.Random) -> bool:
     """The connection that only holds a lock while the body works elsewhere."""
     return bool(
         world.sql(
-            f"select pg_terminate_backend(pid) from pg_stat_activity where {BODIES} "  # noqa: S608
+            f"select pg_terminate_backend(pid) from pg_stat_activity where {BODIES} "
             f"and {RUN_LOCKS} order by random() limit 2"
         )
     )
@@ -98,7 +100,7 @@ def cancel_statements(world: World, chance: random.Random) -> bool:
     for _ in range(20):
         hit |= bool(
             world.sql(
-                f"select pg_cancel_backend(pid) from pg_stat_activity where {BODIES} "  # noqa: S608
+                f"select pg_cancel_backend(pid) from pg_stat_activity where {BODIES} "
                 "and state = 'active'"
             )
         )
@@ -193,11 +195,11 @@ ALL = (
     Fault("warm shutdown", warm_shutdown),
     Fault("cold shutdown", cold_shutdown, pools=("prefork",)),
     Fault(
-        "hard time limit", None, "sleep=30", (("time_limit", 1), ("soft_time_limit", 0)),
+        "hard time limit", None, "sleep=30", (("time_limit", 5),),
         pools=("prefork",),
     ),
     Fault(
-        "soft time limit", None, "sleep=30", (("soft_time_limit", 1), ("time_limit", 20)),
+        "soft time limit", None, "sleep=30", (("soft_time_limit", 3), ("time_limit", 25)),
         pools=("prefork",),
     ),
     Fault("out of memory", None, "memory", pools=("prefork",)),
@@ -216,7 +218,9 @@ ALL = (
     Fault("database connections cut", cut_the_database),
     Fault("cut in the middle of a commit", cut_in_a_commit),
     Fault("broker connections dropped", drop_broker_connections),
-    Fault("SIGKILL of the broker", kill_the_broker, brokers=("valkey",)),
+    Fault(
+        "SIGKILL of the broker", kill_the_broker, may_lose_messages=True, brokers=("valkey",)
+    ),
     Fault("the bank breaks", the_bank_breaks),
     Fault("SIGKILL of the bank", kill_the_bank),
     Fault("clock set forward and back", move_the_clock),

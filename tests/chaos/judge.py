@@ -40,15 +40,19 @@ def is_settled(world: World, tasks: Sequence[str], numbers: range) -> bool:
     )
 
 
-def recorded_as_failed(
-    world: World, tasks: Sequence[str], numbers: range
-) -> list[tuple[str, int]]:
+def recorded_as_failed(world: World, tasks: Sequence[str], numbers: range) -> list[tuple[str, int]]:
     return [
         (task, number)
         for task in tasks
         for number, state in states(world, task, numbers).items()
         if state == "failed"
     ]
+
+
+def never_seen(world: World, tasks: Sequence[str], numbers: range) -> list[tuple[str, int]]:
+    """Executions that no worker has claimed."""
+    found = {task: states(world, task, numbers) for task in tasks}
+    return [(task, number) for task in tasks for number in numbers if number not in found[task]]
 
 
 def judge(world: World, task: str, numbers: range) -> Verdict:
@@ -63,9 +67,7 @@ def judge(world: World, task: str, numbers: range) -> Verdict:
         state, count = found.get(number, "no row"), effects.get(number, 0)
         if count > parts:
             verdict.twice.append(number)
-        elif state == "completed" and count < parts:
-            verdict.lost.append(number)
-        elif state not in ("completed", "held"):
+        elif (state == "completed" and count < parts) or state not in ("completed", "held"):
             verdict.lost.append(number)
         elif state == "held" and task != "at_most_once":
             verdict.wrong.append(f"{task}-{number} is held")

@@ -52,9 +52,11 @@ def summary(episodes: Sequence[Episode], seed: int, seconds: float) -> str:
     lost = sum(len(v.lost) for e in episodes for v in e.verdicts.values())
     twice = sum(len(v.twice) for e in episodes for v in e.verdicts.values())
     held = sum(v.held for e in episodes for v in e.verdicts.values())
+    by_broker = sum(episode.lost_by_broker for episode in episodes)
     return (
         f"{executions:,} executions, {faults:,} faults, {lost} lost, {twice} twice, {held} held "
-        f"in {seconds:.0f} s (seed {seed})"
+        f"in {seconds:.0f} s (seed {seed}); {by_broker} had all their messages lost by a killed "
+        "broker, and were published again"
     )
 
 

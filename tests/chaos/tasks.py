@@ -50,7 +50,9 @@ def exactly_once(self: "Task[Any, Any]", number: int, nuisance: str = "") -> int
     return number
 
 
-@shared_task(name="chaos.at_least_once", autoretry_for=(*TRANSIENT, NotBooked, BankOutcomeUnknown), **PATIENT)
+@shared_task(
+    name="chaos.at_least_once", autoretry_for=(*TRANSIENT, NotBooked, BankOutcomeUnknown), **PATIENT
+)
 @idempotent_task(key="number", guarantee="at_least_once")
 def at_least_once(self: "Task[Any, Any]", number: int, nuisance: str = "") -> int:
     misbehave(self, nuisance)

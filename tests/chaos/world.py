@@ -265,7 +265,10 @@ class World:
 
     def _migrate(self) -> None:
         with psycopg.connect(
-            host=str(self.postgres.socket_folder), user="postgres", dbname="postgres", autocommit=True
+            host=str(self.postgres.socket_folder),
+            user="postgres",
+            dbname="postgres",
+            autocommit=True,
         ) as connection:
             connection.execute("drop database if exists chaos with (force)")
             connection.execute("create database chaos")
