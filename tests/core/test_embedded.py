@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 import psutil
@@ -43,21 +44,35 @@ def local() -> Iterator[Path]:
         yield folder
 
 
-def command(local: Path, name: str, then: str = "") -> subprocess.Popen[str]:
+class Command(Protocol):
+    def __call__(self, local: Path, name: str, then: str = "") -> subprocess.Popen[str]: ...
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
     """Another command of the checkout that needs the server, in a process group of its own."""
-    code = (
-        "from core import embedded; from pathlib import Path\n"
-        f"embedded.start([{name!r}], Path({str(local)!r}))\n"
-        f"print('started', flush=True)\n{then}"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    with contextlib.ExitStack() as ending:
+
+        def run(local: Path, name: str, then: str = "") -> subprocess.Popen[str]:
+            code = (
+                "from core import embedded; from pathlib import Path\n"
+                f"embedded.start([{name!r}], Path({str(local)!r}))\n"
+                f"print('started', flush=True)\n{then}"
+            )
+            process = ending.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", code],
+                    cwd=ROOT,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                    start_new_session=True,
+                )
+            )
+            ending.callback(process.kill)
+            return process
+
+        yield run
 
 
 def servers_on(folder: Path) -> list[psutil.Process]:
@@ -92,7 +107,7 @@ def connect(server: PostgreSQL) -> psycopg.Connection:
 @each_server
 @pytest.mark.parametrize("death", [signal.SIGINT, signal.SIGKILL])
 def test_a_server_outlives_whoever_started_it_and_the_next_command_shares_it(
-    local: Path, server_class: type[EmbeddedServer], death: signal.Signals
+    local: Path, command: Command, server_class: type[EmbeddedServer], death: signal.Signals
 ) -> None:
     server = server_class(local)
     starter = command(local, server.name, then="import signal; signal.pause()")
@@ -141,7 +156,7 @@ def test_what_was_kept_survives_a_stop(local: Path, server_class: type[EmbeddedS
 
 @each_server
 def test_concurrent_first_commands_start_one_server(
-    local: Path, server_class: type[EmbeddedServer]
+    local: Path, command: Command, server_class: type[EmbeddedServer]
 ) -> None:
     commands = [command(local, server_class.name) for _ in range(5)]
 
@@ -150,7 +165,7 @@ def test_concurrent_first_commands_start_one_server(
 
 
 def test_orphans_of_a_killed_postmaster_never_see_a_second_server_on_their_folder(
-    local: Path,
+    local: Path, command: Command
 ) -> None:
     server = PostgreSQL(local)
     server.start()
@@ -188,7 +203,7 @@ def test_a_pid_file_that_names_a_living_stranger_is_not_believed(local: Path) ->
     stranger.stop()
 
 
-def test_an_interrupted_creation_leaves_nothing_behind(local: Path) -> None:
+def test_an_interrupted_creation_leaves_nothing_behind(local: Path, command: Command) -> None:
     server = PostgreSQL(local)
     starter = command(local, server.name)
     wait_until((server.folder / "data.unfinished" / "PG_VERSION").exists)
