@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 OUTAGES = (OperationalError, InterfaceError)
 
-SECOND_LOOK = 0.05
+SECOND_LOOK = 0.25
 """Seconds before a running row with a free lock counts as abandoned. Between the commit of a claim
-and the lock of its run, some 0.1 ms, a living worker looks like a dead one; taking over from it
-would be safe, but would count a crash that never was."""
+and the lock of its run, and between a rollback and the record of the failure, a living worker looks
+like a dead one: for some 0.1 ms, longer on a loaded machine. Taking over from it would be safe, but
+would count a crash that never was."""
 
 MOST_LOOKS = 8
 """Then somebody else is busy with the key, and the delivery is treated as in progress."""

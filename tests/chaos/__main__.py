@@ -2,8 +2,9 @@
 
 import argparse
 import itertools
+import os
 import random
-import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.chaos.world import RABBITMQ, Setting, World, find_pgbouncer
 
 def main() -> int:
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))
     console = Console(width=None if sys.stdout.isatty() else 140)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
     chance = random.Random(seed)
@@ -25,8 +27,7 @@ def main() -> int:
     episodes: list[Episode] = []
     began = time.monotonic()
     failed = False
-    shutil.rmtree(options.folder, ignore_errors=True)
-    with World(options.folder).running() as world:
+    with World(options.folder / str(os.getpid())).running() as world:
         for setting, fault in plan(options, chance):
             world.use(setting)
             start = len(episodes) * 1000

@@ -86,6 +86,14 @@ class World:
         self.valkey.stop()
         for data in (self.postgres.folder, self.valkey.folder):
             shutil.rmtree(data, ignore_errors=True)
+        self._forget_queue()
+
+    def _forget_queue(self) -> None:
+        """Leave nothing on a broker that is not the run's own."""
+        if app := self._apps.get("rabbitmq"):
+            with app.connection() as broker:
+                broker.default_channel.queue_delete(self.queue)
+                broker.default_channel.exchange_delete(self.queue)
 
     def start_pgbouncer(self) -> None:
         """In transaction mode, between the workers and the proxy to the server."""
