@@ -14,7 +14,7 @@ NEWEST := .venv-newest
 PYTEST := -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix up down lint format types check bench requirements clean runtime dev
+.PHONY: help demo test test-matrix chaos chaos-quick model mutation up down lint format types check bench requirements clean runtime dev
 MAKEFLAGS += --no-print-directory
 
 help: ## List the targets
@@ -54,6 +54,18 @@ check: lint types ## All that CI checks: style, types, system checks, migrations
 	@$(BIN)/python manage.py check
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(MAKE) test
+
+chaos: dev ## Break everything for 20 minutes under load, and count what was lost or done twice
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+chaos-quick: dev ## Break everything once
+	@$(BIN)/python -m tests.chaos --quick --batch 8 $(ARGS)
+
+model: dev ## Check the protocol's model with SPIN
+	@$(BIN)/python -m model $(ARGS)
+
+mutation: dev ## Break the protocol's key lines one by one, and see a test fail for each
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: dev ## Measure the ledger against a plain transaction and a cache decorator
 	@$(BIN)/python -m benchmarks $(ARGS)
