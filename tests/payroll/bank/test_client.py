@@ -126,6 +126,16 @@ def test_no_answer_in_time_leaves_the_outcome_unknown(listener: socket.socket) -
         pay(client_of(listener, timeout=0.2))
 
 
+def test_a_client_that_gave_up_hangs_up(listener: socket.socket) -> None:
+    with pytest.raises(BankOutcomeUnknown) as caught:
+        pay(client_of(listener, timeout=0.2))
+    connection, _ = listener.accept()
+    connection.settimeout(10)
+    with connection, connection.makefile("rb") as wire:
+        assert wire.read().endswith(b"}"), "ends where the request does"
+    assert caught.value.__traceback__, "which still refers to the connection"
+
+
 @pytest.mark.parametrize(
     "answer",
     {
