@@ -142,8 +142,9 @@ begin
     end if;
 end $$;
 
--- FAIL, after the effects were rolled back, in a transaction of its own and under the lock. Where the
--- lock is taken, another delivery has already moved on: its attempt is left alone, ours is recorded.
+-- FAIL, after the effects were rolled back, in a transaction of its own and under the lock. A delivery
+-- that only looks holds the lock for a moment, so it is tried for longer than that. Where it stays
+-- taken, another delivery has already moved on: its attempt is left alone, ours is recorded.
 -- p_state is 'failed', or 'held' where an effect outside the database is in doubt. p_died: its process
 -- ends with it, so that it is delivered again; it counts as a crash, or that would go on for ever.
 create or replace function ledger_fail(
@@ -151,9 +152,15 @@ create or replace function ledger_fail(
     p_error text, p_traceback text, p_state text, p_died boolean default false
 ) returns void language plpgsql volatile set enable_seqscan = off as $$
 declare
+    locked boolean;
     settled boolean := false;
 begin
-    if pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+    for look in 1..20 loop
+        locked := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
+        exit when locked;
+        perform pg_sleep(0.005);
+    end loop;
+    if locked then
         update ledger_taskexecution
             set state = p_state, error = p_error,
                 crashes = case when p_died then crashes + 1 else 0 end,
