@@ -22,7 +22,7 @@ class Broker:
         self.app = Celery("demo", set_as_current=False, fixups=[])
         self.app.config_from_object("payroll.demo.settings", namespace="CELERY")
         self.queue: str = self.app.conf.task_default_queue
-        self.connection: Connection = self.app.connection_for_write()
+        self.connection: Connection = self.app.connection_for_write(heartbeat=0)
         self.channel: Any = None
         self._redis: redis.Redis | None = None
 
@@ -43,7 +43,9 @@ class Broker:
         self.clear()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, _: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, self.connection.connection_errors):
+            raise DemoError(f"The broker {self} went away in the middle: {error}") from error
         self.clear()
         if not self._redis:
             self.channel.queue_delete(self.queue)

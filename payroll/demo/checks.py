@@ -45,7 +45,7 @@ def check_month(session: psycopg.Connection, year: int, month: int) -> Iterator[
     for section in sections:
         promise, query = section.split("\n", 1)
         found = session.execute(query.encode(), {"year": year, "month": month}).fetchall()
-        yield Check(promise, [Violation(*row) for row in found])
+        yield Check(promise, sorted(Violation(*row) for row in found))
 
 
 def check(promise: str, holds: bool, who: str, expected: object, found: object) -> Check:

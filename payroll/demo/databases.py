@@ -32,7 +32,7 @@ def conninfo(database: str | None = None) -> str:
 def server() -> Iterator[psycopg.Connection]:
     """A session on the configured database, which is not touched; it only leads to the others.
 
-    Raises DemoError if the server cannot be reached.
+    Raises DemoError if the server cannot be reached, or not any more.
     """
     try:
         connection = psycopg.connect(conninfo(), autocommit=True)
@@ -41,8 +41,11 @@ def server() -> Iterator[psycopg.Connection]:
             f"The database server cannot be reached: {error}\n"
             "Start it, or unset DATABASE_URL to use the embedded one."
         ) from error
-    with connection:
-        yield connection
+    try:
+        with connection:
+            yield connection
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DemoError(f"The database server went away in the middle: {error}") from error
 
 
 def claim_name(session: psycopg.Connection) -> str:

@@ -33,6 +33,8 @@ SET_UP = (
     ("Importing the employees", ("import_employees", str(SAMPLE / "employees.csv"))),
     ("Importing the work logs", ("import_worklogs", str(SAMPLE / "work_logs.csv"))),
 )
+FIRST_DAY = date(YEAR, MONTH, 1)
+LAST_DAY = date(YEAR, MONTH, monthrange(YEAR, MONTH)[1])
 KILLS = 2
 
 
@@ -42,14 +44,17 @@ def demonstrate(screen: Screen, seed: int, limit: int | None) -> list[Check]:
     Raises DemoError if it cannot be run to its end.
     """
     began = time.monotonic()
+    numbers = _choose(seed, limit)
     with databases.server() as server:
         site = Site(databases.claim_name(server))
         site.prepare()
         with Broker() as broker:
-            screen.say(f'Seed {seed}: make demo ARGS="--seed {seed}" repeats this month.')
-            screen.say(f"Databases {site.database} and {site.control}, made anew.")
+            again = f"--seed {seed}" + (f" --employees {limit}" if limit else "")
+            screen.say(f'Seed {seed}: make demo ARGS="{again}" repeats this month.')
+            screen.say(f"Databases {site.database} and {site.control}, which are made anew.")
             screen.say(f"Queue {site.queue} on {broker}.")
-            expected = _expected(screen, seed, limit)
+            screen.say("Working out from the CSV files what everybody earned…")
+            expected = recompute.month_earnings(SAMPLE, FIRST_DAY, LAST_DAY, numbers)
             told = messages.for_employees(sorted(expected), seed)
             _set_up(screen, site, server, expected, told)
 
@@ -77,16 +82,14 @@ def _about_the_demo(ledger: Outcome, control: Outcome) -> Iterator[Check]:
     yield check("Without the ledger, employees are posted twice", twice > 0, "they", "some", twice)
 
 
-def _expected(screen: Screen, seed: int, limit: int | None) -> dict[str, Earned]:
-    """What the month is worth to those who take part."""
-    first_day = date(YEAR, MONTH, 1)
-    last_day = first_day.replace(day=monthrange(YEAR, MONTH)[1])
-    numbers = sorted(recompute.employed(SAMPLE, first_day, last_day))
-    if limit is not None and not 2 <= limit <= len(numbers):
+def _choose(seed: int, limit: int | None) -> list[str]:
+    """The numbers of those who take part."""
+    numbers = sorted(recompute.employed(SAMPLE, FIRST_DAY, LAST_DAY))
+    if limit is None:
+        return numbers
+    if not 2 <= limit <= len(numbers):
         raise DemoError(f"--employees takes a number from 2 to {len(numbers)}, not {limit}.")
-    screen.say("Working out from the CSV files what everybody earned…")
-    chosen = random.Random(seed).sample(numbers, limit or len(numbers))  # noqa: S311
-    return recompute.month_earnings(SAMPLE, first_day, last_day, chosen)
+    return random.Random(seed).sample(numbers, limit)  # noqa: S311
 
 
 def _set_up(

@@ -12,6 +12,10 @@ NOTE = (
     " was just being posted elsewhere, the others after a kill. An execution is a run that was"
     " committed. Killed were a process of a worker's pool, and later a whole worker."
 )
+LOST = (
+    " What the broker lost went with the killed worker: Redis hands a message over before it notes"
+    " who holds it. Another message about the same employee did its work."
+)
 
 
 def tell(
@@ -36,6 +40,8 @@ def tell(
     ]
     again = with_it.delivered - with_it.published
     note = NOTE.format(published=with_it.published, again=again, put_back=with_it.put_back)
+    if with_it.missing or without.missing:
+        note += LOST
     screen.table(COLUMNS, rows, note)
     screen.say(f"To look closer: the databases {site.database} and {site.control} stay until the")
     screen.say(f"next demo, and the workers' logs are in {site.folder}.")

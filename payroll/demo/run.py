@@ -61,7 +61,10 @@ class Run:
             self.session = stack.enter_context(psycopg.connect(self.conninfo, autocommit=True))
             ids = self.session.execute("SELECT number, id FROM payroll_employee").fetchall()
             self.ids: dict[str, int] = dict(ids)
-            self._start(WORKERS)
+            for _ in range(WORKERS):
+                self._start_worker()
+            for worker in self.workers:
+                worker.wait_until_ready()
             employees = len({message.number for message in messages.all})
             self.bars = stack.enter_context(self.screen.bars(employees, len(messages.all)))
 
@@ -72,11 +75,12 @@ class Run:
             with Trap(self.conninfo, messages.second_victim) as trap:
                 self._publish(messages, messages.split, len(messages.all))
                 self._kill_worker(trap)
-            self._start(1)
+            self._start_worker()
             self._watch(self._finished, "every message to come to an end")
             seconds = time.monotonic() - began
 
             for worker in self.workers:
+                worker.wait_until_ready()  # the replacement may have come too late to be needed
                 worker.stop()
             self.broker.wait_for_consumers()
             left = self.broker.left()
@@ -88,16 +92,9 @@ class Run:
             ]
             return Outcome(checks, seen, seconds)
 
-    def _start(self, count: int) -> None:
-        """Start workers, all at once, and return when they take messages."""
-        started = []
-        for _ in range(count):
-            name = f"worker-{len(self.workers) + self.killed + 1}"
-            worker = Worker(name, PROCESSES, self.folder, self.environment)
-            self.workers.append(worker)
-            started.append(worker)
-        for worker in started:
-            worker.wait_until_ready()
+    def _start_worker(self) -> None:
+        name = f"worker-{len(self.workers) + self.killed + 1}"
+        self.workers.append(Worker(name, PROCESSES, self.folder, self.environment))
 
     def _publish(self, messages: Messages, start: int, end: int) -> None:
         self.broker.publish(

@@ -52,4 +52,5 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "payroll.demo.settings",
             "DEMO_DATABASE": database,
             "DEMO_QUEUE": self.queue,
+            "LOG_LEVEL": "INFO",  # a worker is ready when it says so
         }

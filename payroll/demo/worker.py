@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from typing import Any
 
@@ -18,7 +17,7 @@ def die_with_the_demo(**_: Any) -> None:
     was, and then this worker's whole process group goes."""
 
     def wait() -> None:
-        os.read(sys.__stdin__.fileno() if sys.__stdin__ else 0, 1)
+        os.read(0, 1)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()

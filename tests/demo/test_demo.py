@@ -1,5 +1,6 @@
 """The demo itself, with twelve employees: to its end, and ended in the middle."""
 
+import contextlib
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,6 +29,7 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.output = folder / "output"
+        self.known: list[psutil.Process] = []
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "demo", "--employees", "12", "--seed", "1"],
@@ -58,7 +61,9 @@ class Demo:
         return queue
 
     def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+        """Every process that it has started, directly or not."""
+        self.known = psutil.Process(self.process.pid).children(recursive=True)
+        return self.known
 
 
 @pytest.fixture
@@ -70,6 +75,9 @@ def demo(transactional_db: None, tmp_path: Path) -> Iterator[Demo]:
         if demo.process.poll() is None:
             os.killpg(demo.process.pid, signal.SIGKILL)
             demo.process.wait()
+        for process in demo.known:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         print(demo.said)
         with databases.server() as server:
             for name in demo.databases if "Databases" in demo.said else ():
@@ -81,11 +89,12 @@ def demo(transactional_db: None, tmp_path: Path) -> Iterator[Demo]:
 def left_on_broker(queue: str) -> list[str]:
     """What a queue of that name has left behind."""
     with app.connection() as broker:
+        channel: Any = broker.default_channel
         if broker.transport.driver_type == "redis":
-            client = redis.Redis(connection_pool=broker.default_channel.client.connection_pool)
+            client = redis.Redis(connection_pool=channel.client.connection_pool)
             return [key.decode() for key in client.scan_iter(f"*{queue}*", count=1000)]
         try:
-            broker.default_channel.queue_declare(queue, passive=True)
+            channel.queue_declare(queue, passive=True)
         except broker.channel_errors:
             return []
         return [queue]
