@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measures the ledger against plain Django and against a cache decorator."""
+"""``python -m benchmarks``: the ledger measured against plain Django and a cache decorator."""
 
 import argparse
 import json
@@ -41,9 +41,12 @@ def _run(options: argparse.Namespace) -> None:
 
     with connection.schema_editor() as schema:
         schema.create_model(cases.Effect)
-    comparisons = cases.one_insert()
-    distinct = {c.name: c for x in comparisons for c in (x.case, x.baseline)}
-    measure(list(distinct.values()), options.rounds, options.calls, cases.forget)
+    comparisons = []
+    for group, calls in ((cases.one_insert, options.calls), (cases.payslip, options.calls // 4)):
+        compared = group()
+        distinct = {c.name: c for x in compared for c in (x.case, x.baseline)}
+        measure(list(distinct.values()), options.rounds, calls, cases.forget)
+        comparisons += compared
 
     table = Table(title=f"{options.rounds} interleaved rounds of {options.calls} calls, medians")
     for heading in ("", "ratio", "target", "µs", "µs of the other"):

@@ -1,6 +1,6 @@
-"""The decorator that teams usually write: completion remembered under a hashed key in Django's cache.
+"""The decorator that teams usually write: completion remembered under a hashed key in the cache.
 
-It is here to be measured against. It follows the pattern of such decorators: look up, run, remember.
+It is here to be measured against. It does what such decorators do: look up, run, remember.
 """
 
 import functools

@@ -2,15 +2,25 @@
 
 import itertools
 import time
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
+from django.core.management import call_command
 from django.db import connection, models, transaction
 
 from ledger import idempotent_task, recent
 from ledger.models import TaskExecution
+from payroll import sample_data
+from payroll.models import Employee
+from payroll.months import Month
+from payroll.services import post_payslip
+from payroll.tasks import describe
 
 from .cache_decorator import remembered_in_cache
 from .measure import Case, Comparison
+
+SAMPLE = Path(sample_data.__file__).parent
 
 
 class Effect(models.Model):
@@ -21,6 +31,9 @@ class Effect(models.Model):
 
     class Meta:
         app_label = "benchmarks"
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.note}"
 
 
 def body(number: int) -> dict[str, Any]:
@@ -67,6 +80,27 @@ def one_insert() -> list[Comparison]:
         Comparison("duplicate of another process's run / cache hit", unforeseen, hit, 1.0),
         Comparison("for scale: three create() / one", three, baseline, float("inf")),
     ]
+
+
+def payslip() -> list[Comparison]:
+    """A real payslip of the generated company: nine statements and their arithmetic."""
+    for kind in ("pay_policies", "employees", "work_logs"):
+        command = "import_worklogs" if kind == "work_logs" else f"import_{kind}"
+        call_command(command, SAMPLE / f"{kind}.csv", stdout=StringIO(), stderr=StringIO())
+    employees = itertools.cycle(Employee.objects.values_list("pk", flat=True)[:50])
+
+    def post(run: int, employee_id: int) -> dict[str, Any]:
+        return describe(post_payslip(employee_id, Month(2025, 10)))
+
+    protected = idempotent_task(ttl_hours=72)(post)
+
+    def plain() -> None:
+        with transaction.atomic():
+            post(next(numbers), next(employees))
+
+    baseline = Case("payslip in atomic()", plain)
+    first = Case("payslip, ledger", lambda: protected(next(numbers), next(employees)))
+    return [Comparison("process_payroll / the same in atomic()", first, baseline, 1.1)]
 
 
 def forget() -> None:

@@ -1,4 +1,4 @@
-"""Interleaved rounds in one process: what is compared is measured side by side, in changing order."""
+"""Interleaved rounds in one process: what is compared is measured side by side."""
 
 import random
 import statistics

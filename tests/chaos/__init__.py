@@ -1,4 +1,4 @@
-"""Breaking everything, and counting: ``python -m tests.chaos`` (``make chaos``, ``make chaos-quick``).
+"""Breaking everything, and counting: ``make chaos``, and its quick form.
 
 A run is a row of episodes. An episode publishes a batch of executions, each at least twice and of
 all three guarantees, to real workers on a real broker and database, injects one kind of fault

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: see the head of the package. Exit status 0 only if every number is right."""
+"""``python -m tests.chaos``. Exit status 0 only if every number is right."""
 
 import argparse
 import itertools
@@ -7,13 +7,14 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
 from tests.chaos import report
 from tests.chaos.episode import Episode, play
-from tests.chaos.faults import ALL
+from tests.chaos.faults import ALL, Fault
 from tests.chaos.world import RABBITMQ, Setting, World, find_pgbouncer
 
 
@@ -51,7 +52,7 @@ def main() -> int:
     return 1 if failed or not episodes else 0
 
 
-def plan(options: argparse.Namespace, chance: random.Random):  # type: ignore[no-untyped-def]
+def plan(options: argparse.Namespace, chance: random.Random) -> Iterator[tuple[Setting, Fault]]:
     """Settings and faults: each once with --quick, otherwise at random until the time is up."""
     brokers = available_brokers(options.broker)
     routes = ["direct", "pgbouncer"] if find_pgbouncer() else ["direct"]

@@ -3,6 +3,7 @@
 import random
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.chaos import judge
 from tests.chaos.faults import Fault, heal
@@ -78,19 +79,20 @@ def _publish(
     app = world.app(broker)
     with app.producer_pool.acquire(block=True) as producer:
         for task, number, nuisance in messages:
+            extra: dict[str, Any] = dict(options) if nuisance else {}
             app.send_task(
                 f"chaos.{task}",
                 (number, nuisance),
                 task_id=f"{task}-{number}",
                 producer=producer,
                 retry=True,
-                **(dict(options) if nuisance else {}),
+                **extra,
             )
 
 
 def _settle(world: World, episode: Episode) -> None:
-    """Wait until every execution is completed or held. What a fault has failed for good, or left
-    without a message, is recorded: recover finds it, and it is published again, as a person would."""
+    """Wait until every execution is completed or held. What a fault failed for good, or left
+    without a message, is recorded: recover finds it, and it is published again, by hand."""
     deadline = time.monotonic() + SETTLE_SECONDS
     next_rescue = time.monotonic() + 15
     while time.monotonic() < deadline:

@@ -9,8 +9,8 @@ Target = Path | tuple[str, int]
 
 
 class Proxy:
-    """Forwards a TCP port of this machine to ``target``. Its methods are called from one thread, its
-    traffic runs in another."""
+    """Forwards a TCP port of this machine to ``target``. Its methods are called from one thread,
+    its traffic runs in another."""
 
     def __init__(self, target: Target) -> None:
         self.target = target

@@ -9,7 +9,6 @@ from core.settings import CELERY_BROKER_TRANSPORT_OPTIONS, CELERY_BROKER_URL, IN
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp", "tests.chaos"]
 QUEUE = os.environ.get("CHAOS_QUEUE", "chaos")
-BANK_URL = os.environ.get("CHAOS_BANK_URL", "")
 CELERY_TASK_DEFAULT_QUEUE = QUEUE
 CELERY_TASK_QUEUES = [Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)]
 CELERY_TASK_IGNORE_RESULT = True

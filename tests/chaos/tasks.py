@@ -1,6 +1,7 @@
 """What the workers run: one task for each guarantee, and one of steps. ``nuisance`` tells the first
 attempt to misbehave; by then the claim stands, and whatever happens must be made good."""
 
+import os
 import resource
 import time
 from decimal import Decimal
@@ -8,7 +9,6 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from ledger import current_execution, idempotent_task
@@ -16,7 +16,12 @@ from payroll.bank.client import BankClient, BankOutcomeUnknown, NotBooked
 from tests.testapp.models import Effect
 
 TRANSIENT = (OperationalError, InterfaceError, SoftTimeLimitExceeded, MemoryError)
-PATIENT = {"bind": True, "max_retries": 30, "default_retry_delay": 1, "retry_backoff": False}
+PATIENT: dict[str, Any] = {
+    "bind": True,
+    "max_retries": 30,
+    "default_retry_delay": 1,
+    "retry_backoff": False,
+}
 IBAN = "DE89370400440532013000"
 
 
@@ -39,7 +44,7 @@ def misbehave(task: "Task[Any, Any]", nuisance: str) -> None:
 
 
 def bank() -> BankClient:
-    return BankClient(settings.BANK_URL, timeout=5)
+    return BankClient(os.environ["CHAOS_BANK_URL"], timeout=5)
 
 
 @shared_task(name="chaos.exactly_once", autoretry_for=TRANSIENT, **PATIENT)

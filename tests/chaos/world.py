@@ -92,8 +92,9 @@ class World:
         """Leave nothing on a broker that is not the run's own."""
         if app := self._apps.get("rabbitmq"):
             with app.connection() as broker:
-                broker.default_channel.queue_delete(self.queue)
-                broker.default_channel.exchange_delete(self.queue)
+                channel: Any = broker.default_channel
+                channel.queue_delete(self.queue)
+                channel.exchange_delete(self.queue)
 
     def start_pgbouncer(self) -> None:
         """In transaction mode, between the workers and the proxy to the server."""
@@ -165,7 +166,7 @@ class World:
         return self._admin
 
     def sql(self, query: str, parameters: Any = None) -> list[Any]:
-        cursor = self.admin.execute(query, parameters)  # type: ignore[arg-type]
+        cursor = self.admin.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
     def app(self, broker: str) -> Celery:
