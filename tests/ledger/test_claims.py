@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 from django.db import connection, transaction
 
-from ledger import ExecutionInProgress, idempotent_task
+from ledger import ExecutionInProgress, current_execution, idempotent_task, protocol
 from ledger.models import ExecutionEvent, State, TaskExecution
 from tests.ledger.gate import Gate
 from tests.ledger.marks import commits
@@ -58,9 +59,9 @@ def test_of_many_deliveries_at_once_exactly_one_runs_the_body() -> None:
 
     Who comes while the body runs is told that it is in progress; who comes later is answered. And
     nobody takes a living worker for a dead one: between its claim's commit and its lock it looks
-    dead for some 0.1 ms, and is looked at again after 50 ms. Only a machine that stalls that long
-    just there could record a take-over that never was (safe, but a false story), hence the bound:
-    one such story, of two events, in all these rounds.
+    dead for some 0.1 ms, and is looked at again after ``SECOND_LOOK``. Only a machine that stalls
+    that long just there could record a take-over that never was (safe, but a false story), hence
+    the bound: one such story, of two events, in all these rounds.
     """
     for number in range(ROUNDS):
         outcomes = at_once(DELIVERIES, partial(pay_ignoring, number))
@@ -212,6 +213,60 @@ def test_a_claim_that_was_taken_over_before_its_run_began_answers_from_the_other
     assert Effect.objects.count() == 1
     events = ExecutionEvent.objects.order_by("id").values_list("kind", flat=True)
     assert list(events) == ["abandoned", "taken_over", "skipped"]
+
+
+def test_a_claim_that_was_taken_over_by_one_who_died_too_is_a_claim_no_more(
+    session: Callable[[], psycopg.Connection],
+) -> None:
+    """The lock is free and the row says running, but it is another attempt that runs: to run and
+    complete that one would be to trust a claim that nobody gave."""
+
+    @idempotent_task()
+    def task() -> int:
+        return current_execution().attempt
+
+    with Gate.at_lock(2) as gate, Elsewhere() as elsewhere:
+        late = elsewhere.call(gate.late(task))
+        gate.wait_for_it()
+        taken = session().execute(
+            "select ledger_take_over(key, id, attempt, 3, '', '', 'dies now')"
+            " from ledger_taskexecution"
+        )
+        assert taken.fetchone() == (2,)
+        gate.open()
+        assert late.result(PATIENCE) == 3
+
+    events = ExecutionEvent.objects.order_by("id").values_list("kind", "attempt")
+    assert list(events) == [
+        ("abandoned", 1),
+        ("taken_over", 2),
+        ("abandoned", 2),
+        ("taken_over", 3),
+    ]
+
+
+def test_a_worker_that_looks_dead_is_looked_at_again_before_it_is_taken_over(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its claim's commit and its lock; here it needs the time between the two looks."""
+    with Gate.at_lock(2) as gate, Elsewhere() as elsewhere:
+        late = elsewhere.call(gate.late(lambda: slow.task(7)))
+        gate.wait_for_it()
+
+        def meanwhile(seconds: float) -> None:
+            assert seconds == protocol.SECOND_LOOK
+            gate.open()
+            wait_for(slow.inside)
+
+        monkeypatch.setattr(protocol, "time", SimpleNamespace(sleep=meanwhile))
+        with pytest.raises(ExecutionInProgress):
+            slow.task(7)
+        monkeypatch.undo()
+        slow.go_on.set()
+        assert late.result(PATIENCE) == "paid"
+
+    assert TaskExecution.objects.get().attempt == 1
+    assert not ExecutionEvent.objects.exists()
 
 
 def test_a_look_at_a_claim_does_not_lose_it(session: Callable[[], psycopg.Connection]) -> None:

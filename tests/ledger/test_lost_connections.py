@@ -96,6 +96,11 @@ class TestWhileIdle:
 
 
 class TestDuringTheRun:
+    @pytest.fixture(autouse=True)
+    def connected(self, transactional_db: None) -> None:
+        """A connection that was open before might be taken for one that had gone stale."""
+        connection.ensure_connection()
+
     def test_nothing_is_committed_and_the_next_call_runs_it(self) -> None:
         runs: list[int] = []
 
