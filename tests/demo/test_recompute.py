@@ -163,15 +163,17 @@ def test_hours_on_a_holiday_do_not_count_for_the_week(company: Company) -> None:
     assert (earned.minutes, earned.gross) == (2400, Decimal(1100))
 
 
-@pytest.mark.parametrize(("multiplier", "gross"), [("1.5", 300), ("2", 400)])
+@pytest.mark.parametrize(("multiplier", "gross"), [("1.5", "544.44"), ("2", "640")])
 def test_on_a_holiday_the_greater_premium_counts(
-    company: Company, multiplier: str, gross: int
+    company: Company, multiplier: str, gross: str
 ) -> None:
+    """Overtime pays on the week's average of 440.00 / 18, a holiday on the rate of its day."""
     policy = {**CALIFORNIAN, "holiday_country": "US", "holiday_multiplier": multiplier}
+    logs = [("13 08:00", "13 18:00"), ("14 08:00", "14 16:00")]
 
-    earned = company.earned([("13 08:00", "13 18:00")], policy)
+    earned = company.earned(logs, policy, raises=[("2025-10-14", "30.00")])
 
-    # 10 x 20.00, and 8 x 10.00 of holiday and 2 x 10.00 of overtime, or 10 x 20.00 of holiday
+    # 10 x 20.00 and 8 x 30.00; 8 x 10.00 of holiday and 24.44 of overtime, or 10 x 20.00 of holiday
     assert earned.gross == Decimal(gross)
 
 
