@@ -94,14 +94,14 @@ def _settle(world: World, episode: Episode) -> None:
     """Wait until every execution is completed or held. What a fault failed for good, or left
     without a message, is recorded: recover finds it, and it is published again, by hand."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    next_rescue = time.monotonic() + 15
+    next_rescue = time.monotonic() + 5
     while time.monotonic() < deadline:
         if judge.is_settled(world, TASKS, episode.numbers):
             return
         world.use(world.setting)  # type: ignore[arg-type]
         if time.monotonic() > next_rescue:
             _rescue(world, episode)
-            next_rescue = time.monotonic() + 15
+            next_rescue = time.monotonic() + 5
         time.sleep(0.1)
 
 
