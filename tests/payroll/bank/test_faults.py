@@ -77,7 +77,7 @@ def test_a_request_that_a_proxy_repeats_books_twice_unless_it_has_a_key(
 def test_both_answers_are_on_the_wire(bank: BankProcess, fault: str, numbers: list[int]) -> None:
     body = json.dumps(transfer())
     head = f"Content-Length: {len(body)}\r\nBank-Fault: {fault}\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", bank.port)) as connection:
+    with socket.create_connection(("127.0.0.1", bank.port), timeout=10) as connection:
         connection.sendall(f"POST /transfers/plain HTTP/1.1\r\n{head}{body}".encode())
         with connection.makefile("rb") as wire:
             came = wire.read()

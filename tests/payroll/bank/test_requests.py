@@ -53,7 +53,7 @@ def test_a_body_that_is_no_json_is_refused(bank: BankProcess) -> None:
 def test_a_body_of_no_or_too_great_a_length_is_refused_unread(
     bank: BankProcess, header: str
 ) -> None:
-    with socket.create_connection(("127.0.0.1", bank.port)) as connection:
+    with socket.create_connection(("127.0.0.1", bank.port), timeout=10) as connection:
         connection.sendall(f"POST /transfers/plain HTTP/1.1\r\n{header}\r\n\r\n".encode())
         with connection.makefile("rb") as wire:
             answer = wire.read()
@@ -80,7 +80,7 @@ def test_a_refusal_leaves_nothing_in_a_connection_that_is_kept(bank: BankProcess
 
 def test_a_client_that_leaves_early_leaves_the_bank_well(bank: BankProcess) -> None:
     for sent in (b"", b"POST /transfers/plain HTTP/1.1\r\nContent-Length: 90\r\n\r\n{"):
-        with socket.create_connection(("127.0.0.1", bank.port)) as connection:
+        with socket.create_connection(("127.0.0.1", bank.port), timeout=10) as connection:
             connection.sendall(sent)
     assert post(bank, "/transfers/plain", transfer()).status == 201
     assert bank.book()["total"] == 1
