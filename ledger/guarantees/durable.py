@@ -11,12 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.db import DatabaseError, Error, connections
 from psycopg.pq import TransactionStatus
 
 from .. import log, protocol, recent, results, run_lock, store
 from ..conf import setting
-from ..exceptions import LostClaim, OpenTransaction
+from ..exceptions import LedgerUnavailable, LostClaim, OpenTransaction
 from ..execution import Execution, executing
 from ..protocol import OUTAGES, Looks, Unreachable
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
 
     from ..call import Call
+
+CONNECTION_LOST = ("08", "57P")
+"""SQLSTATEs of connections that fail and of servers that shut down; the driver's own have none."""
 
 NO_TRANSACTION = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 
@@ -92,12 +96,16 @@ def _perform(
     except BaseException as failure:
         state = state_after(failure)
         _fail(call, line, live, failure, state)
-        if _drop_stale_connection(call) and isinstance(failure, OUTAGES) and state == "failed":
-            raise Unreachable(failure, began=True) from failure  # no failure of the task's own
+        if _is_outage(failure):
+            _drop_stale_connection(call)
+            if state == "failed":
+                raise Unreachable(failure, began=True) from failure
         raise
-    if not _settle(
-        call, line, live, lambda: store.complete(line, live, text, call.ttl, joined=False)
-    ):
+
+    def complete() -> None:
+        store.complete(line, live, text, call.ttl, joined=False)
+
+    if not _settle(call, line, live, complete, settled="completed"):
         _lost(call, line, live, text)
     log.completed(call, live.attempt)
     recent.remember(call.database, call.key)
@@ -114,7 +122,7 @@ def _fail(
         store.fail(line, call, live, failure, state=state)
 
     try:
-        if not _settle(call, line, live, fail):
+        if not _settle(call, line, live, fail, settled=None):
             _unlock(line)
             fail()  # changes no row any more, but says in its story how this attempt ended
         elif state == "held":
@@ -123,20 +131,39 @@ def _fail(
         log.unrecorded(call, live.attempt, unrecorded)
 
 
-def _drop_stale_connection(call: Call) -> bool:
-    """Whether the body's own connection is lost. Nothing else would drop it before the next body,
-    and so each of them would fail."""
+def _drop_stale_connection(call: Call) -> None:
+    """The body's own connection, where it was lost: nothing else would drop it, and whatever this
+    process runs next would fail."""
     connection = connections[call.database]
-    if connection.connection is not None and connection.is_usable():
-        return False
-    connection.close()
-    return True
+    if connection.connection is not None and not connection.is_usable():
+        connection.close()
 
 
-def _settle(call: Call, line: Connection, live: store.Live, settle: Callable[[], None]) -> bool:
+def _is_outage(failure: BaseException) -> bool:
+    """The body failed because a connection was lost, or could not be had. That is no failure of the
+    task's: it would acknowledge the message, and lose the work."""
+    if isinstance(failure, LedgerUnavailable):
+        return True
+    cause = failure.__cause__
+    return (
+        isinstance(failure, OUTAGES)
+        and isinstance(cause, psycopg.Error)
+        and (cause.sqlstate is None or cause.sqlstate.startswith(CONNECTION_LOST))
+    )
+
+
+def _settle(
+    call: Call,
+    line: Connection,
+    live: store.Live,
+    settle: Callable[[], None],
+    *,
+    settled: str | None,
+) -> bool:
     """Record how the body ended, while its lock is held. Where the lock's connection was lost, on a
     new one, if the attempt is still ours: for some time, because what is not recorded is run again,
-    or held. False where it is no longer ours."""
+    or held. False where it is no longer ours, nor ``settled``: a commit may have arrived although
+    its answer was lost."""
     until = time.monotonic() + setting("RECONNECT_SECONDS")
     pause = 0.05
     locked = True
@@ -152,7 +179,7 @@ def _settle(call: Call, line: Connection, live: store.Live, settle: Callable[[],
             if (now.id, now.attempt) != (live.id, live.attempt):
                 return False
             if now.state != "running":
-                return now.state == "completed"  # the commit had arrived, its answer had not
+                return now.state == settled
             locked = now.locked
             if locked:
                 continue
