@@ -171,7 +171,23 @@ CELERY_BEAT_SCHEDULE_FILENAME = env.str(
 CELERY_BEAT_SCHEDULE = {
     "retire and purge executions": {"task": "ledger.tasks.sweep", "schedule": 300},
     "find executions whose worker died": {"task": "ledger.tasks.recover", "schedule": 60},
+    "publish follow-ups that a crash left": {"task": "ledger.tasks.relay", "schedule": 10},
+    "look after open payments": {"task": "payroll.tasks.chase_payments", "schedule": 60},
 }
+
+# --- Payroll: where money and mail go ---
+
+BANK_URL = env.str("BANK_URL", default="")
+BANK_HONOURS_KEYS = env.bool("BANK_HONOURS_KEYS", default=True)
+BANK_TIMEOUT = env.float("BANK_TIMEOUT", default=10)
+PAYROLL_FOLLOW_UPS = env.bool("PAYROLL_FOLLOW_UPS", default=bool(BANK_URL))
+globals().update(
+    env.email_url(
+        "EMAIL_URL", default="smtp://localhost:25" if PRODUCTION else f"filemail:///{LOCAL}/mail"
+    )
+)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="payroll@localhost")
 
 # --- Logging: one line an event, as JSON with every field of it, the ledger's included ---
 

@@ -94,7 +94,16 @@ class JournalEntryAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ("id", "payslip", "amount", "currency", "status", "created_at", "sent_at")
+    list_display = (
+        "id",
+        "payslip",
+        "amount",
+        "currency",
+        "status",
+        "created_at",
+        "sent_at",
+        "bank_number",
+    )
     list_filter = ("status", "currency")
     list_select_related = ("payslip",)
     search_fields = ("payslip__employee__number",)

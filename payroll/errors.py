@@ -1,5 +1,6 @@
 """What can be wrong with a request for payroll. Each says what, for whom, and what to do next."""
 
+from collections.abc import Mapping
 from datetime import date
 
 
@@ -51,11 +52,54 @@ class NothingPosted(PayrollError):
         )
 
 
-class UnknownPayment(PayrollError):
+class CannotBePaid(PayrollError):
+    """Nothing was sent."""
+
+
+class UnknownPayment(CannotBePaid):
     def __init__(self, payment_id: object) -> None:
         super().__init__(f"There is no payment with id {payment_id!r}: look it up in the admin.")
 
 
-class PaymentNotPending(PayrollError):
+class PaymentNotPending(CannotBePaid):
     def __init__(self, payment: object, status: str) -> None:
         super().__init__(f"{payment} is {status}, and only a pending payment can be sent.")
+
+
+class NoAccount(CannotBePaid):
+    def __init__(self, payment: object, employee: object) -> None:
+        super().__init__(
+            f"{payment} has nowhere to go: {employee} has no IBAN. Add it in the admin, or import"
+            " it with import_employees."
+        )
+
+
+class SettledMeanwhile(Exception):
+    """The bank has booked a payment that is not pending in the books any more."""
+
+    def __init__(self, payment_id: int, number: int) -> None:
+        super().__init__(payment_id, number)
+
+    def __str__(self) -> str:
+        payment_id, number = self.args
+        return (
+            f"The bank booked payment {payment_id} as its number {number}, but somebody had posted"
+            " it as sent meanwhile: find out who, and whether it was paid twice."
+        )
+
+
+class PayrollIncomplete(Exception):
+    """Some employees of a bulk run were not paid. `failures` says why, by employee id."""
+
+    def __init__(self, failures: Mapping[int, str], employees: int) -> None:
+        super().__init__(failures, employees)
+        self.failures = failures
+
+    def __str__(self) -> str:
+        failures, employees = self.args
+        shown = [f"employee {pk}: {reason}" for pk, reason in list(failures.items())[:3]]
+        more = f" And {len(failures) - 3} more." if len(failures) > 3 else ""
+        return (
+            f"{len(failures)} of {employees} employees were not paid. {' '.join(shown)}{more}"
+            " Put that right and run it again: it goes on with those who are left."
+        )

@@ -1,37 +1,73 @@
 """Payroll as Celery tasks. Each runs once per arguments, because the ledger says so.
 
 Whatever posts a regular payslip goes through `process_payroll`, so that there is one key for it.
+What follows from a payslip, its payment and its notification, is committed with it.
 """
 
 from collections.abc import Sequence
+from smtplib import SMTPRecipientsRefused
 from typing import Any
 
 from celery import Task, shared_task
+from django.conf import settings
 
-from ledger import idempotent_task
+from ledger import current_execution, idempotent_task
+from payroll import bulk, chasing, paying
 from payroll.models import Payslip
 from payroll.months import Month
-from payroll.services import correct_payslip, find_missing, post_payslip, settle_payment
+from payroll.services import correct_payslip, find_missing, notify_employee, post_payslip
+
+GUARANTEE, PAY = paying.configured()
 
 
 @shared_task(bind=True, max_retries=2, name="payroll.tasks.process_payroll")
 @idempotent_task(ttl_hours=72, date_based=False)
 def process_payroll(self: Task, employee_id: int, year: int, month: int) -> dict[str, Any]:
     """Post an employee's payslip for a month. Returns what `describe` says of it."""
-    return describe(post_payslip(employee_id, Month(year, month)))
+    payslip = post_payslip(employee_id, Month(year, month))
+    follow_up(payslip)
+    return describe(payslip)
 
 
-@shared_task(bind=True, max_retries=1, name="payroll.tasks.financial_transaction")
-@idempotent_task(ttl_hours=24, skip_on_duplicate=False)
+@shared_task(
+    bind=True,
+    max_retries=1,
+    autoretry_for=GUARANTEE.worth_retrying,
+    retry_backoff=True,
+    name="payroll.tasks.financial_transaction",
+)
+@idempotent_task(ttl_hours=None, skip_on_duplicate=False, **GUARANTEE.options)
 def financial_transaction(self: Task, transaction_id: int) -> dict[str, Any]:
-    """Send a payment, by its id, and post it. Raises DuplicateExecution if it was sent."""
-    payment = settle_payment(transaction_id)
-    return {
-        "payment_id": payment.pk,
-        "amount": str(payment.amount),
-        "currency": payment.currency,
-        "status": payment.status,
-    }
+    """Send a payment, by its id, to the bank, and post what the bank answers: see `paying`.
+
+    Raises DuplicateExecution if it was sent, however long ago.
+    """
+    return PAY(transaction_id)
+
+
+@shared_task(
+    bind=True,
+    max_retries=20,  # for some hours
+    autoretry_for=(OSError,),  # which smtplib's errors are
+    dont_autoretry_for=(SMTPRecipientsRefused,),
+    retry_backoff=True,
+    name="payroll.tasks.notify_payslip",
+)
+@idempotent_task(ttl_hours=72, guarantee="at_least_once")
+def notify_payslip(self: Task, payslip_id: int) -> dict[str, Any]:
+    """Tell the employee of a payslip by e-mail. Sent twice after a crash, it is the same message
+    by its Message-ID. `to` is empty for somebody without an address."""
+    to = notify_employee(payslip_id, current_execution().idempotency_key)
+    return {"payslip_id": payslip_id, "to": to}
+
+
+@shared_task(name="payroll.tasks.chase_payments")
+def chase_payments() -> dict[str, int]:
+    """Look after open payments, where payments are sent by themselves: see `chasing`."""
+    if not settings.PAYROLL_FOLLOW_UPS:
+        return {}
+    found = chasing.chase_payments(financial_transaction)
+    return {outcome: len(payments) for outcome, payments in found.items()}
 
 
 @shared_task(bind=True, max_retries=2, name="payroll.tasks.generate_missing_payroll_task")
@@ -57,23 +93,52 @@ def recalculate_monthly_payroll_task(
     arrives later is a new reason.
     """
     payslip = correct_payslip(employee_id, Month(year, month))
-    return describe(payslip) if payslip else {"payslip_id": None}
+    if payslip is None:
+        return {"payslip_id": None}
+    follow_up(payslip)
+    return describe(payslip)
 
 
-@shared_task(bind=True, max_retries=2, name="payroll.tasks.bulk_calculate_payroll_task")
-@idempotent_task(ttl_hours=72, date_based=False)
+@shared_task(
+    bind=True,
+    max_retries=2,
+    autoretry_for=bulk.OF_THE_WHOLE_RUN,
+    default_retry_delay=1,
+    name="payroll.tasks.bulk_calculate_payroll_task",
+)
+@idempotent_task(ttl_hours=72, date_based=False, guarantee="at_least_once")
 def bulk_calculate_payroll_task(
     self: Task, year: int, month: int, employee_ids: Sequence[int]
 ) -> dict[str, Any]:
-    """Post the payslips of several employees in one transaction: all of them, or none.
+    """Post the payslips of several employees, each in a step of its own: killed at any point, or
+    out of time, the next delivery goes on behind the last one that was posted.
 
-    Those who were processed before are answered from the ledger. Returns the number of employees
-    and their payslips' ids in the same order.
+    Those who have a payslip for the month are not posted again. Returns the number of employees and
+    their payslips' ids in the same order. Raises PayrollIncomplete once everybody had their turn,
+    if it failed for some of them; the next delivery is about those.
     """
-    # By id, so that two of these cannot wait for each other's employees.
-    results = {pk: process_payroll(pk, year, month) for pk in sorted(employee_ids)}
+
+    def payslip_of(employee_id: int) -> dict[str, Any]:
+        posted = Payslip.objects.filter(
+            employee_id=employee_id, year=year, month=month, kind=Payslip.Kind.REGULAR
+        ).first()
+        return describe(posted) if posted else process_payroll(employee_id, year, month)
+
+    Month(year, month)
+    results = bulk.run_steps(payslip_of, employee_ids)
     payslip_ids = [results[pk]["payslip_id"] for pk in employee_ids]
     return {"employees": len(results), "payslip_ids": payslip_ids}
+
+
+def follow_up(payslip: Payslip) -> None:
+    """Send the payslip's payment and notification if, and only if, it is committed."""
+    if not settings.PAYROLL_FOLLOW_UPS:
+        return
+    execution = current_execution()
+    if payment := getattr(payslip, "payment", None):
+        execution.enqueue(financial_transaction.s(payment.pk))
+    if payslip.employee.email:
+        execution.enqueue(notify_payslip.s(payslip.pk))
 
 
 def describe(payslip: Payslip) -> dict[str, Any]:

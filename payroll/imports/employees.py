@@ -8,7 +8,10 @@ from . import cells as cell
 from .csv_file import BadRow
 from .run import Outcome
 
-MASTER_DATA = ("name", "currency", "time_zone", "pay_policy_id", "hired_on", "left_on")
+MASTER_DATA = (
+    *("name", "currency", "time_zone", "pay_policy_id", "hired_on", "left_on"),
+    *("email", "iban"),
+)
 
 
 class EmployeeImport:
@@ -25,6 +28,8 @@ class EmployeeImport:
         "left_on",
         "hourly_rate",
         "rate_valid_from",
+        "email",
+        "iban",
     )
 
     def __init__(self) -> None:
@@ -70,6 +75,8 @@ class EmployeeImport:
             pay_policy_id=self.policies[code],
             hired_on=cell.day(row, "hired_on"),
             left_on=cell.optional_day(row, "left_on"),
+            email=cell.optional_text(row, "email"),
+            iban=cell.optional_text(row, "iban"),
         )
         cell.check_fields(employee, exclude={"pay_policy"})
         if employee.left_on and employee.left_on < employee.hired_on:

@@ -74,7 +74,7 @@ class PayrollCommand(BaseCommand):
                 plan = list(self.plan(self._select(employees), options))
                 calls = [step for step in plan if isinstance(step, Call)]
                 known = [step for step in plan if isinstance(step, Outcome)]
-                self._report([*known, *self._shown(self.run(calls, options), len(calls))], dry_run)
+                self._report([*known, *self.run(calls, options)], dry_run)
 
     def everybody(self) -> EmployeeQuerySet:
         """Whom the command is about, unless it is told."""
@@ -87,7 +87,12 @@ class PayrollCommand(BaseCommand):
         raise NotImplementedError
 
     def run(self, calls: Sequence[Call], options: dict[str, Any]) -> Iterable[Outcome]:
-        return in_process(calls)
+        return self.shown(in_process(calls), len(calls))
+
+    def shown(self, outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
+        """The outcomes as they come, counted on a progress bar."""
+        with progress_bar(self.verbosity) as bar:
+            yield from bar.track(outcomes, total=total, description=f"Payroll {self.month}")
 
     def with_payslip(self) -> set[int]:
         """The ids of those who have a payslip for the month."""
@@ -137,7 +142,7 @@ class PayrollCommand(BaseCommand):
                 self._forecast(step) if isinstance(step, Call) else step
                 for step in self.plan(employees, options)
             )
-            return list(self._shown(outcomes, len(employees)))
+            return list(self.shown(outcomes, len(employees)))
 
     def _forecast(self, call: Call) -> Outcome:
         known = call.known()
@@ -155,10 +160,6 @@ class PayrollCommand(BaseCommand):
             "done" if pay.lines or call.task is process_payroll else "unchanged",
             result={"net": str(pay.net), "currency": call.employee.currency},
         )
-
-    def _shown(self, outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
-        with progress_bar(self.verbosity) as bar:
-            yield from bar.track(outcomes, total=total, description=f"Payroll {self.month}")
 
     def _report(self, outcomes: Sequence[Outcome], dry_run: bool) -> None:
         failed = [o for o in outcomes if o.status == "failed"]

@@ -4,11 +4,17 @@ import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event, Thread
 
 from django.core.management.base import OutputWrapper
+from django.db import connections
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from payroll.bulk import steps_done
+
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def progress_bar(verbosity: int, *, counted: bool = True) -> Progress:
@@ -23,6 +29,32 @@ def progress_bar(verbosity: int, *, counted: bool = True) -> Progress:
         transient=True,
         disable=not verbosity or not console.is_terminal,
     )
+
+
+@contextmanager
+def step_bar(verbosity: int, key: str, total: int, description: str) -> Iterator[None]:
+    """A bar that shows how many of its steps the execution of this key has done, whoever does them;
+    read from the ledger by a thread, as often as the eye can follow."""
+    with progress_bar(verbosity) as bar:
+        shown = bar.add_task(description, total=total)
+        done = Event()
+
+        def follow() -> None:
+            try:
+                while not done.wait(SECONDS_BETWEEN_LOOKS):
+                    bar.update(shown, completed=steps_done(key).count())
+            finally:
+                connections.close_all()
+
+        follower = Thread(target=follow, daemon=True)
+        if not bar.disable:
+            follower.start()
+        try:
+            yield
+        finally:
+            done.set()
+            if follower.ident:
+                follower.join()
 
 
 def write_table(

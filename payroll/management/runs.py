@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from kombu.exceptions import OperationalError
 
 from ledger import LedgerError, check_idempotency_status
 from ledger.models import State, TaskExecution
-from payroll.errors import PayrollError
+from payroll.bulk import step_name, steps_done
+from payroll.errors import PayrollError, PayrollIncomplete
 from payroll.models import Employee
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,32 @@ def in_process(calls: Sequence[Call]) -> Iterator[Outcome]:
         except Exception as error:
             logger.exception("%s failed", call.employee)
             yield Outcome(call.employee, "failed", f"{type(error).__name__}: {error}")
+
+
+def in_bulk(task: Task, args: tuple[Any, ...], calls: Sequence[Call]) -> Iterator[Outcome]:
+    """Run the bulk task with these arguments in this process, going on where an earlier run of it
+    ended, then report each of the calls that it makes as its steps have it."""
+    before = check_idempotency_status(task.name, args)
+    if before["executed"]:
+        yield from (skipped(call, before | {"result": {}}) for call in calls)
+        return
+    failures: Mapping[int, str] = {}
+    try:
+        task(*args)
+    except PayrollIncomplete as error:
+        failures = error.failures
+    except LedgerError as error:
+        failures = dict.fromkeys((call.employee.pk for call in calls), str(error))
+    except Exception as error:
+        logger.exception("%s ended", task.name)
+        reason = f"{type(error).__name__}: {error}"
+        failures = dict.fromkeys((call.employee.pk for call in calls), reason)
+    done = dict(steps_done(before["key"]).values_list("name", "result"))
+    for call in calls:
+        if result := done.get(step_name(call.employee.pk)):
+            yield finished(call, result)
+        else:
+            yield Outcome(call.employee, "failed", failures[call.employee.pk])
 
 
 def on_workers(calls: Sequence[Call], patience: float) -> Iterator[Outcome]:

@@ -5,7 +5,7 @@ from django.db.models import F, Q
 
 from payroll.months import Month
 
-from .fields import currency_field, time_zone_field
+from .fields import currency_field, iban_field, time_zone_field
 from .pay_policy import PayPolicy
 
 
@@ -27,6 +27,8 @@ class Employee(models.Model):
     pay_policy = models.ForeignKey(PayPolicy, models.PROTECT, related_name="employees")
     hired_on = models.DateField()
     left_on = models.DateField(null=True, blank=True, help_text="The last day of employment.")
+    email = models.EmailField(blank=True, help_text="Told of every payslip; empty for nobody.")
+    iban = iban_field()
 
     objects = EmployeeQuerySet.as_manager()
 

@@ -19,6 +19,14 @@ class Payment(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     sent_at = models.DateTimeField(null=True, blank=True)
+    bank_key = models.UUIDField(
+        null=True,
+        editable=False,
+        help_text="The idempotency key it was first sent with, and is sent with ever after.",
+    )
+    bank_number = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="The bank's number of the booking."
+    )
 
     class Meta:
         ordering = ("id",)

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from payroll.bank.transfer import LETTERS_AS_NUMBERS
 from payroll.imports import EmployeeImport, PayPolicyImport, WorkLogImport
 
 SEED = 2025
@@ -157,7 +158,16 @@ def _employee_rows(company: list[Person]) -> Iterator[list[str]]:
                 str(person.left_on or ""),
                 f"{cents // 100}.{cents % 100:02}",
                 str(valid_from),
+                f"{person.number.lower()}@example.com",
+                iban(person),
             ]
+
+
+def iban(person: Person) -> str:
+    """An account at a bank that does not exist."""
+    account = person.number.removeprefix("E").zfill(18)
+    check = 98 - int((account + "DE00").translate(LETTERS_AS_NUMBERS)) % 97
+    return f"DE{check:02}{account}"
 
 
 def _log_rows(company: list[Person], chance: random.Random) -> Iterator[list[str]]:

@@ -8,6 +8,8 @@ from .calculate import calculate
 from .correct_payslip import correct_payslip
 from .find_missing import find_missing
 from .gather import fingerprint, gather
+from .notify_employee import notify_employee
+from .order_payment import order_payment
 from .post_payslip import post_payslip
 from .settle_payment import settle_payment
 
@@ -17,6 +19,8 @@ __all__ = [
     "find_missing",
     "fingerprint",
     "gather",
+    "notify_employee",
+    "order_payment",
     "post_payslip",
     "settle_payment",
 ]

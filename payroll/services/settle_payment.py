@@ -1,25 +1,23 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from payroll.errors import PaymentNotPending, UnknownPayment
 from payroll.models import Account, JournalEntry, Payment
 
 from .journal import write_journal
+from .order_payment import find_pending
 
 
 @transaction.atomic(savepoint=False)
-def settle_payment(payment_id: int) -> Payment:
-    """Send a pending payment and post it: wages payable against the bank.
+def settle_payment(payment_id: int, bank_number: int | None = None) -> Payment:
+    """Post a pending payment as sent: wages payable against the bank.
 
-    Raises UnknownPayment, and PaymentNotPending for one that was sent before.
+    `bank_number` is the bank's of its booking; None where no bank was asked.
+    Raises UnknownPayment, and PaymentNotPending for one that was posted before.
     """
-    payments = Payment.objects.select_for_update()
-    payment = payments.filter(pk=payment_id).first() if type(payment_id) is int else None
-    if payment is None:
-        raise UnknownPayment(payment_id)
-    if payment.status != Payment.Status.PENDING:
-        raise PaymentNotPending(payment, payment.status)
-    Payment.objects.filter(pk=payment.pk).update(status=Payment.Status.SENT, sent_at=Now())
+    payment = find_pending(payment_id)
+    Payment.objects.filter(pk=payment.pk).update(
+        status=Payment.Status.SENT, sent_at=Now(), bank_number=bank_number
+    )
     write_journal(
         JournalEntry(
             payment=payment,

@@ -12,8 +12,9 @@ from django.db import connection
 from kombu.utils import json
 
 from ledger import DuplicateExecution, check_idempotency_status
-from ledger.models import TaskExecution
-from payroll.errors import NothingPosted, PaymentNotPending, UnknownEmployee
+from ledger.models import ExecutionStep, TaskExecution
+from ledger.testing import Clock
+from payroll.errors import NothingPosted, PaymentNotPending, PayrollIncomplete, UnknownEmployee
 from payroll.models import Employee, JournalEntry, Payment, Payslip, WorkLog
 from payroll.services import fingerprint, post_payslip
 from payroll.tasks import (
@@ -143,6 +144,7 @@ def test_a_payment_is_sent_once_and_asking_again_is_an_error(someone: Employee) 
         "amount": "600.00",
         "currency": "EUR",
         "status": "sent",
+        "bank_number": None,
     }
     with pytest.raises(DuplicateExecution, match="already executed"):
         financial_transaction(payment.pk)
@@ -221,15 +223,33 @@ def test_in_bulk_those_who_were_processed_before_are_not_posted_again(someone: E
     assert books() == Books(payslips=2, journal_entries=2, payments=2)
 
 
-def test_in_bulk_one_failure_leaves_nobody_half_done(someone: Employee) -> None:
+def test_in_bulk_a_payslip_is_not_posted_again_though_its_key_has_expired(
+    someone: Employee, ledger_clock: Clock
+) -> None:
+    before = process_payroll(someone.pk, 2025, 10)
+    ledger_clock.forward(hours=73)
+
+    assert bulk_calculate_payroll_task(2025, 10, [someone.pk])["payslip_ids"] == [
+        before["payslip_id"]
+    ]
+    assert books() == Books(payslips=1, journal_entries=1, payments=1)
+
+
+def test_in_bulk_one_failure_keeps_nobody_else_from_being_paid(someone: Employee) -> None:
     without_rate = EmployeeFactory.create(rate=None)
     WorkLogFactory.create(employee=without_rate)
+    ids = [without_rate.pk, someone.pk]
 
-    with pytest.raises(Exception, match="no hourly rate"):
-        bulk_calculate_payroll_task(2025, 10, [someone.pk, without_rate.pk])
-    assert books() == Books(0, 0, 0)
+    with pytest.raises(PayrollIncomplete, match=r"1 of 2 employees .* no hourly rate") as failure:
+        bulk_calculate_payroll_task(2025, 10, ids)
+    assert list(failure.value.failures) == [without_rate.pk]
+    assert books() == Books(payslips=1, journal_entries=1, payments=1)
 
-    assert process_payroll(someone.pk, 2025, 10)["sequence"] == 1
+    without_rate.hourly_rates.create(valid_from=without_rate.hired_on, amount=Decimal(20))
+    assert bulk_calculate_payroll_task(2025, 10, ids)["employees"] == 2
+    assert books() == Books(payslips=2, journal_entries=2, payments=2)
+    steps = ExecutionStep.objects.order_by("id").values_list("name", "attempt")
+    assert list(steps) == [(f"employee {someone.pk}", 1), (f"employee {without_rate.pk}", 2)]
 
 
 def test_a_worker_posts_once_what_was_published_three_times(

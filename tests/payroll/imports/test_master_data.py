@@ -10,7 +10,10 @@ from tests.payroll.factories import PayPolicyFactory
 
 pytestmark = pytest.mark.django_db
 
-DANA = "E1,Dana Weber,EUR,Europe/Berlin,P,2020-01-01,,20.00,2020-01-01"
+DANA = (
+    "E1,Dana Weber,EUR,Europe/Berlin,P,2020-01-01,,20.00,2020-01-01,"
+    "dana@example.com,DE89370400440532013000"
+)
 
 POLICY_ROW = "P,Plain,0,480,1.5,,2,2400,1.5,22:00,06:00,0.25,DE,BE,2,5,0.01,0.38"
 
@@ -41,6 +44,15 @@ def test_an_employee_comes_with_a_rate(tmp_path: Path, policy: PayPolicy) -> Non
         None,
     )
     assert dana.hourly_rates.get().amount == 20
+    assert (dana.email, dana.iban) == ("dana@example.com", "DE89370400440532013000")
+
+
+def test_an_employee_may_have_neither_mail_nor_account(tmp_path: Path, policy: PayPolicy) -> None:
+    bare = DANA.replace("dana@example.com,DE89370400440532013000", ",")
+    assert imported(tmp_path, EmployeeImport(), bare) == (Counts(added=1), [])
+    assert imported(tmp_path, EmployeeImport(), DANA) == (Counts(changed=1), [])
+
+    assert Employee.objects.get().iban == "DE89370400440532013000"
 
 
 def test_employees_twice_add_nothing(tmp_path: Path, policy: PayPolicy) -> None:
@@ -73,10 +85,13 @@ def test_a_further_row_is_a_raise_and_the_last_one_says_how_things_are(
         ((",P,", ",Q,"), "pay_policy 'Q' is not known: import the policy first"),
         (("2020-01-01,,", "1.1.2020,,"), "hired_on '1.1.2020' is not a day"),
         ((",,", ",2019-12-31,"), "left_on 2019-12-31 is before hired_on 2020-01-01"),
-        (("20.00", "20,00"), "has 10 cells instead of 9"),
+        (("20.00", "20,00"), "has 12 cells instead of 11"),
         (("20.00", "NaN"), "hourly_rate 'NaN' is not a number"),
         (("20.00", "0"), "is not more than nothing"),
         (("20.00", "20.00001"), "amount: Ensure that there are no more than 4 decimal places"),
+        (("dana@", "dana "), "email: Enter a valid email address"),
+        (("DE89", "DE88"), "iban: DE88370400440532013000 is not an account"),
+        (("DE89", "de89"), "give an IBAN without spaces, in capital letters"),
         (("E1", "E" * 21), "number: Ensure this value has at most 20 characters"),
         (("E1", "E\x001"), "characters that cannot be printed"),
     ],
