@@ -122,7 +122,9 @@ def _manage(site: Site, command: tuple[str, ...]) -> None:
             check=False,
         ).returncode
     if status:
-        raise DemoError(f"`manage.py {' '.join(command)}` ended with status {status}. Read {log}.")
+        raise DemoError(
+            f"`manage.py {' '.join(command)}` ended with status {status}: its error stands above."
+        )
 
 
 def _copy(session: psycopg.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
