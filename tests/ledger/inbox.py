@@ -30,10 +30,11 @@ class Inbox:
             queue.declare()
             yield cls(queue)
 
-    def take(self) -> Arrived:
-        """The next message, whatever its countdown says."""
+    def take(self, **headers: Any) -> Arrived:
+        """The next message, whatever its countdown says, as if published with these headers."""
         message = self.queue.get()
         assert message is not None, "no message is in the queue"
+        message.headers.update(headers)
         return Arrived(message)
 
     @property

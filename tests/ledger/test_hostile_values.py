@@ -137,8 +137,8 @@ def test_in_a_message(inbox: Inbox, value: Any) -> None:
 
 @pytest.mark.parametrize("text", ["i" * 1000, "a\x00b", "'; --"])
 def test_as_a_tasks_id(inbox: Inbox, text: str) -> None:
-    echo.apply_async((1,), task_id=text)
-    assert inbox.take().run() == 1
+    echo.delay(1)
+    assert inbox.take(id=text, root_id=text).run() == 1
     assert echo(1) == 1
     assert len(TaskExecution.objects.get().task_id) <= 255
 
