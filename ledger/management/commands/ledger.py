@@ -41,7 +41,12 @@ class Command(BaseCommand):
             choices=("completed", "failed", "retired"),
             help="it took effect; it did not, run the next attempt; run it as a new execution",
         )
-        releasing.add_argument("--result", help="with --as completed: the result, as JSON")
+        releasing.add_argument(
+            "--result",
+            dest="call_result",
+            metavar="JSON",
+            help="with --as completed: the result, as JSON",
+        )
         releasing.add_argument("--reason", required=True, help="why; kept for the audit")
         releasing.add_argument("--actor", default="", help="who decided; kept for the audit")
 
@@ -87,7 +92,7 @@ class Command(BaseCommand):
 
     def _release(self, database: str, options: dict[str, Any]) -> None:
         key = _key(options)
-        result = None if options["result"] is None else _json(options, "result", object)
+        result = None if options["call_result"] is None else _json(options, "result", object)
         decision = {name: options[name] for name in ("reason", "actor")}
         try:
             release(key, options["outcome"], result=result, using=database, **decision)
