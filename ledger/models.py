@@ -106,7 +106,11 @@ class ExecutionEvent(models.Model):
         UNPROTECTED = "unprotected", "ran unprotected"
 
     id = models.BigAutoField(primary_key=True)
-    execution = models.ForeignKey(TaskExecution, models.PROTECT, related_name="events")
+    # No constraint: it would be checked, and the execution's row locked, for every skip. Events are
+    # written by functions that hold the execution, and it never goes before them.
+    execution = models.ForeignKey(
+        TaskExecution, models.PROTECT, related_name="events", db_constraint=False
+    )
     kind = models.CharField(max_length=20, choices=Kind)
     at = models.DateTimeField()
     attempt = models.IntegerField()

@@ -95,8 +95,13 @@ class Protected:
             if chosen is None:
                 raise UnusableArgument(f"{where} is None. Return what identifies the execution.")
         else:
-            chosen = [arguments[name] for name in self.options.key]
             where = f"{self.qualified_name}: key="
+            try:
+                chosen = [arguments[name] for name in self.options.key]
+            except KeyError as error:
+                raise UnusableArgument(
+                    f"{where} names {error}, which is the task itself. Name other arguments."
+                ) from None
         return Identity(keys.hash_of(keys.canonical(chosen, where)), args_hash, arguments)
 
     def database(self, args: Sequence[object], kwargs: Mapping[str, object]) -> str:

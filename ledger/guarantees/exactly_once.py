@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def run(call: Call) -> Any:
     """Answer, run or refuse one delivery."""
     connection = connections[call.database]
-    if connection.in_atomic_block:
+    if _in_transaction(connection):
         try:
             return _joined(call, connection)
         except Unreachable as outage:  # the caller's transaction is gone with it
@@ -42,6 +42,13 @@ def run(call: Call) -> Any:
         return _deliver(call, connection)
     except Unreachable as outage:
         return protocol.unreachable(call, outage.cause, began=outage.began)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    """Whether the caller manages the transaction: ``atomic()``, or autocommit switched off."""
+    if connection.in_atomic_block or not connection.settings_dict["AUTOCOMMIT"]:
+        return True
+    return connection.connection is not None and not connection.autocommit
 
 
 def _deliver(call: Call, connection: Connection) -> Any:

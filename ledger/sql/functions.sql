@@ -103,6 +103,8 @@ create or replace function ledger_lock(p_key text) returns text[]
 language plpgsql volatile set enable_seqscan = off as $$
 declare
     locked boolean := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
+    -- A body may compute for longer than the server lets a transaction idle.
+    ignored text := set_config('idle_in_transaction_session_timeout', '0', true);
     live text[];
 begin
     select array[locked::text, id::text, state, attempt::text, crashes::text, args_hash,
