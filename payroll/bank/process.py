@@ -51,13 +51,20 @@ class BankProcess:
             text=True,
             start_new_session=True,  # Ctrl-C is for the program, which then stops its bank
         )
-        assert self.process.stdout  # noqa: S101 - it is a pipe
+        try:
+            self.port = self._listening_port()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _listening_port(self) -> int:
+        assert self.process and self.process.stdout  # noqa: S101, PT018 - just started, with a pipe
         with self.process.stdout as said:
             listens = re.search(r"http://127\.0\.0\.1:(\d+)", said.readline())
         if listens is None:
             raise RuntimeError(f"The bank on {self.path} ended with {self.process.wait()}.")
-        self.port = int(listens[1])
-        return self
+        return int(listens[1])
 
     def kill(self) -> None:
         """SIGKILL the bank, whatever it is doing, and wait until it is gone."""
