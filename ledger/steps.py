@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import connections, transaction
+from psycopg.pq import TransactionStatus
 
-from . import results, store
+from . import readable, results, store
 from .exceptions import LedgerError, LostClaim, OpenTransaction, UnusableArgument
 from .execution import Execution
 from .keys import MAX_STEP_NAME
@@ -36,6 +37,7 @@ def run(
     with transaction.atomic(using=execution.database):
         guard(execution)
         result = function(*args, **kwargs)
+        _insist_on_transaction(execution, name)
         text = results.dump(f"{execution.task_name}, step {name!r},", result)
         store.record_step(connection, execution, name, text)
     finished[name] = text
@@ -62,11 +64,26 @@ def guard(execution: Execution) -> None:
         )
 
 
+def _insist_on_transaction(execution: Execution, name: str) -> None:
+    """Otherwise the step would pass for done, and its effects be lost, or not be its own."""
+    connection = connections[execution.database]
+    status = connection.connection and connection.connection.pgconn.transaction_status
+    if connection.needs_rollback or status != TransactionStatus.INTRANS:
+        raise transaction.TransactionManagementError(
+            f"{execution.key}: step {name!r} broke its transaction, or ended it. Leave COMMIT "
+            "and ROLLBACK to the ledger, and wrap a statement that may fail in atomic()."
+        )
+
+
 def _check(execution: Execution, name: str) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_STEP_NAME or "\x00" in name:
+    if (
+        not isinstance(name, str)
+        or not 0 < len(name) <= MAX_STEP_NAME
+        or readable.text(name) != name
+    ):
         raise UnusableArgument(
             f"{execution.key}: step name {name!r:.80} must be text of 1 to {MAX_STEP_NAME} "
-            "characters."
+            "characters, without NUL and lone surrogates."
         )
     if execution.guarantee == "exactly_once":
         raise LedgerError(
