@@ -89,6 +89,8 @@ def relay(database: str = DEFAULT_DB_ALIAS) -> int:
     Works in batches with SKIP LOCKED, so that several relays share the work. Each message is tried
     once, so that one that no broker takes keeps no other back; an unreachable broker ends it.
     """
+    if not _reaches_the_broker():
+        return 0
     connection = connections[database]
     batch, after = setting("RELAY_BATCH"), setting("RELAY_AFTER")
     total, last = 0, ("-infinity", 0)
@@ -113,6 +115,17 @@ def _publish(connection: Connection, messages: list[tuple[int, str]]) -> tuple[i
         if isinstance(error, Unreachable):
             return published, False
     return published, True
+
+
+def _reaches_the_broker() -> bool:
+    """Asked once, because each message would take seconds to find it out."""
+    try:
+        with current_app.connection_for_write() as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0)
+    except Exception:
+        logger.exception("the broker cannot be reached; follow-ups wait")
+        return False
+    return True
 
 
 def _send(message: str) -> Exception | None:
