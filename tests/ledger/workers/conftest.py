@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from kombu import Connection
 from pytest_django import DjangoDbBlocker
 
 from core.celery import app
-from tests.ledger.workers.site import Site
+from tests.ledger.workers.site import Gate, Site
 from tests.workers import Workers
 
 RABBITMQ = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
@@ -55,7 +56,7 @@ def rabbitmq(
             yield site
         finally:
             site.workers.end()
-            connection.default_channel.queue_delete(settings.TEST_RUN)
+            site.forget_queue(settings.TEST_RUN)
 
 
 @pytest.fixture(scope="module", params=["site", "rabbitmq"])
@@ -85,3 +86,11 @@ def committed(transactional_db: None, request: pytest.FixtureRequest) -> Iterato
     yield
     for name in {"site", "rabbitmq", "each_site"}.intersection(request.fixturenames):
         request.getfixturevalue(name).show_log()
+
+
+@pytest.fixture
+def gate(committed: None, tmp_path: Path) -> Iterator[Gate]:
+    """Where a body waits for the test. It opens when the test ends, so that the body ends too."""
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.open()

@@ -66,10 +66,12 @@ class Site:
         **options: Any,
     ) -> AsyncResult:
         """Publish a message that asks for ``faults``; options are those of ``apply_async``."""
-        asked = {"faults": list(faults)} if faults else {}
-        return task.apply_async(
-            args, headers={**asked, **(headers or {})}, connection=self.connection, **options
-        )
+        options["headers"] = {**(headers or {}), "faults": list(faults)}
+        return task.apply_async(args, connection=self.connection, **options)  # type: ignore[call-arg]
+
+    def forget_queue(self, name: str) -> None:
+        assert self.connection is not None, "the configured broker is emptied by tests.workers"
+        self.connection.channel().queue_delete(name)  # type: ignore[attr-defined]
 
     def show_log(self) -> None:
         """Print what the workers have logged since the last time."""
@@ -81,20 +83,17 @@ class Site:
 
 
 class Gate:
-    """Where a body waits for the test: ``Gate(tmp_path).fault`` goes into the message."""
+    """Where a body waits for the test: its ``fault()`` goes into the message."""
 
-    def __init__(self, folder: Path, name: str = "gate") -> None:
-        self.folder = folder / name
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.folder.mkdir()
 
     def fault(self, at: str = "body", **fault: Any) -> Fault:
         return {"at": at, "do": "wait", "gate": str(self.folder), **fault}
 
-    def wait_for(self, arrivals: int = 1) -> None:
-        wait_until(
-            lambda: len(list(self.folder.glob("reached by *"))) >= arrivals,
-            what=f"{arrivals} bodies at {self.folder}",
-        )
+    def wait_until_reached(self) -> None:
+        wait_until(lambda: any(self.folder.iterdir()), what=f"a body at {self.folder}")
 
     def open(self) -> None:
         (self.folder / "open").touch()

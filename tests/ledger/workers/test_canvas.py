@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 from celery import chain, chord, group
 
@@ -12,11 +12,11 @@ from tests.workers import wait_until
 
 
 def test_a_chain_goes_on_after_a_link_that_had_to_wait(
-    each_site: Site, key: str, tmp_path: Path
+    each_site: Site, key: str, gate: Gate
 ) -> None:
-    worker, gate = each_site.worker(), Gate(tmp_path)
+    worker = each_site.worker()
     other = each_site.publish(add, 1, 2, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
 
     links = chain(add.s(1, 2, key), add.s(4, key), add.s(10, key))
     last = links.apply_async(connection=each_site.connection)
@@ -52,13 +52,13 @@ def test_a_whole_chain_published_twice_has_the_effects_of_one(site: Site, key: s
 
 
 def test_a_chord_completes_with_members_that_are_duplicates_or_had_to_wait(
-    site: Site, key: str, tmp_path: Path
+    site: Site, key: str, gate: Gate
 ) -> None:
     """One member was completed before, one is running elsewhere, two are the same call."""
-    worker, gate = site.worker(), Gate(tmp_path)
+    worker = site.worker()
     assert site.publish(add, 0, 1, key).get(timeout=30) == 1
     other = site.publish(add, 0, 2, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
 
     members = [add.s(0, 1, key), add.s(0, 2, key), add.s(0, 3, key), add.s(0, 3, key)]
     whole = chord(members, total.s(key)).apply_async()
@@ -82,7 +82,8 @@ def test_a_group_published_twice_answers_both(site: Site, key: str) -> None:
 
 def test_a_chord_with_a_member_killed_in_its_body_completes_once(site: Site, key: str) -> None:
     site.worker()
-    dying = add.s(0, 2, key).set(headers={"faults": [{"at": "body", "do": "kill_child"}]})
+    asking: dict[str, Any] = {"faults": [{"at": "body", "do": "kill_child"}]}
+    dying = add.s(0, 2, key).set(headers=asking)
 
     whole = chord([add.s(0, 1, key), dying], total.s(key)).apply_async()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -84,11 +83,10 @@ def test_a_connection_lost_while_idle_costs_nothing(site: Site, key: str) -> Non
 
 
 def test_a_message_in_its_body_outlives_a_restart_of_the_database(
-    worker: Worker, site: Site, own: OwnDatabase, key: str, tmp_path: Path
+    worker: Worker, site: Site, own: OwnDatabase, key: str, gate: Gate
 ) -> None:
-    gate = Gate(tmp_path)
     result = site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
 
     own.server.stop()
     gate.open()
@@ -148,12 +146,11 @@ def test_a_database_restarted_while_a_worker_is_idle_costs_nothing(
 
 
 def test_a_body_ended_by_a_crash_of_the_database_has_one_effect(
-    worker: Worker, site: Site, own: OwnDatabase, key: str, tmp_path: Path
+    worker: Worker, site: Site, own: OwnDatabase, key: str, gate: Gate
 ) -> None:
     """A SIGKILLed server may forget the claim, which is committed asynchronously, too."""
-    gate = Gate(tmp_path)
     result = site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
 
     own.crash()
     gate.open()
@@ -183,10 +180,10 @@ def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
 
 
 def test_a_message_whose_copy_the_broker_refuses_goes_back_and_is_not_lost(
-    rabbitmq: Site, key: str, tmp_path: Path
+    rabbitmq: Site, key: str, gate: Gate
 ) -> None:
     """The queue holds one message and refuses further ones; the body's own is not in it."""
-    name, gate = f"{settings.TEST_RUN}-full", Gate(tmp_path)
+    name = f"{settings.TEST_RUN}-full"
     arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
     exchange = Exchange(name, auto_delete=True)
     queue = Queue(name, exchange, routing_key=name, expires=3600, queue_arguments=arguments)
@@ -197,7 +194,7 @@ def test_a_message_whose_copy_the_broker_refuses_goes_back_and_is_not_lost(
         result = rabbitmq.publish(
             bound, key, faults=[gate.fault(), {"at": "body", "do": "lose_connection"}], queue=queue
         )
-        gate.wait_for(1)
+        gate.wait_until_reached()
         rabbitmq.publish(bound, f"{key} filler", queue=queue)
         gate.open()
 
@@ -206,7 +203,7 @@ def test_a_message_whose_copy_the_broker_refuses_goes_back_and_is_not_lost(
         assert f"[{result.id}] reject" in worker.log
     finally:
         worker.kill()
-        rabbitmq.connection.default_channel.queue_delete(name)
+        rabbitmq.forget_queue(name)
 
 
 def wait_until_put_back(worker: Worker, result: AsyncResult) -> None:

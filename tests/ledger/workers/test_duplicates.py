@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -25,15 +24,15 @@ def test_every_publisher_of_the_same_call_gets_the_one_result(each_site: Site, k
 
 
 def test_fifty_deliveries_of_one_message_at_once_have_one_effect(
-    site: Site, key: str, tmp_path: Path
+    site: Site, key: str, gate: Gate
 ) -> None:
-    gate, task_id = Gate(tmp_path), uuid4().hex
+    task_id = uuid4().hex
     site.kill_all()
     worker = site.start(concurrency=50, pool="threads")
     try:
         for _ in range(50):
             site.publish(bound, key, faults=[gate.fault()], task_id=task_id)
-        gate.wait_for(1)
+        gate.wait_until_reached()
         wait_until(lambda: worker.log.count("in progress elsewhere") >= 49, what="49 put back")
         assert effects(key) == []
         gate.open()
@@ -46,11 +45,11 @@ def test_fifty_deliveries_of_one_message_at_once_have_one_effect(
 
 
 def test_a_duplicate_of_a_running_one_waits_and_is_answered(
-    each_site: Site, key: str, tmp_path: Path
+    each_site: Site, key: str, gate: Gate
 ) -> None:
-    worker, gate = each_site.worker(), Gate(tmp_path)
+    worker = each_site.worker()
     first = each_site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
     duplicate = each_site.publish(bound, key)
     worker.wait_for_log(f"[{duplicate.id}] retry")
     gate.open()
@@ -61,11 +60,11 @@ def test_a_duplicate_of_a_running_one_waits_and_is_answered(
 
 
 def test_a_duplicate_of_one_that_fails_runs_with_the_users_retries_untouched(
-    each_site: Site, key: str, tmp_path: Path
+    each_site: Site, key: str, gate: Gate
 ) -> None:
-    worker, gate = each_site.worker(), Gate(tmp_path)
+    worker = each_site.worker()
     first = each_site.publish(bound, key, faults=[gate.fault(), {"at": "body", "do": "fail"}])
-    gate.wait_for(1)
+    gate.wait_until_reached()
     duplicate = each_site.publish(bound, key, retries=1)
     worker.wait_for_log(f"[{duplicate.id}] retry")
     gate.open()
@@ -80,11 +79,11 @@ def test_a_duplicate_of_one_that_fails_runs_with_the_users_retries_untouched(
     assert events(bound, key) == [("failed", 1)]
 
 
-def test_a_duplicate_of_one_that_dies_takes_over(site: Site, key: str, tmp_path: Path) -> None:
+def test_a_duplicate_of_one_that_dies_takes_over(site: Site, key: str, gate: Gate) -> None:
     """Its message comes back too, and is then the one that is answered or put back."""
-    worker, gate = site.worker(), Gate(tmp_path)
+    worker = site.worker()
     site.publish(bound, key, faults=[gate.fault(), {"at": "body", "do": "kill_child"}])
-    gate.wait_for(1)
+    gate.wait_until_reached()
     duplicate = site.publish(bound, key)
     worker.wait_for_log(f"[{duplicate.id}] retry")
     gate.open()
@@ -112,12 +111,11 @@ def test_a_duplicate_in_strict_mode_fails_and_is_not_retried(site: Site, key: st
 
 
 def test_a_duplicate_that_must_not_wait_fails_while_the_first_goes_on(
-    site: Site, key: str, tmp_path: Path
+    site: Site, key: str, gate: Gate
 ) -> None:
     site.worker()
-    gate = Gate(tmp_path)
     first = site.publish(impatient, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
 
     with pytest.raises(ExecutionInProgress, match="being executed by another worker"):
         site.publish(impatient, key).get(timeout=30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 from celery import chain
 from django.conf import settings
@@ -62,6 +61,8 @@ def test_times_are_those_of_the_run(site: Site, key: str) -> None:
     site.publish(bound, key).get(timeout=30)
 
     found = execution(bound, key)
+    assert found.completed_at
+    assert found.expires_at
     assert found.claimed_at < found.started_at < found.completed_at
     assert found.expires_at - found.completed_at == dt.timedelta(hours=24)
 
@@ -87,12 +88,11 @@ def test_recovery_as_a_task_finds_what_died_with_its_message(site: Site, key: st
 
 
 def test_recovery_as_a_task_leaves_what_is_alive_or_just_claimed(
-    site: Site, key: str, tmp_path: Path
+    site: Site, key: str, gate: Gate
 ) -> None:
     site.worker()
-    gate = Gate(tmp_path)
     result = site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
     look_older(execution(bound, key), dt.timedelta(minutes=1))
 
     assert recover.apply_async().get(timeout=30) == []
@@ -111,7 +111,7 @@ def test_the_sweep_as_a_task_retires_and_purges(site: Site, key: str) -> None:
     assert sum(result.get(timeout=30)["retired"] for result in sweeps) == 2
     assert state(bound, f"{key} expired") is None
     assert state(bound, f"{key} fresh") == "completed"
-    retire_earlier(old, dt.timedelta(days=401))
+    retire_earlier(old, days=401)
 
     assert sweep.apply_async().get(timeout=30) == {"retired": 0, "purged": 1}
 
@@ -122,19 +122,20 @@ def test_the_sweep_as_a_task_retires_and_purges(site: Site, key: str) -> None:
 
 def test_beat_publishes_both() -> None:
     scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
-    assert {sweep.name, recover.name} <= scheduled <= set(app.tasks)
+    assert {sweep.name, recover.name} <= scheduled & set(app.tasks)
 
 
 def look_older(found: TaskExecution, by: dt.timedelta) -> None:
     TaskExecution.objects.filter(pk=found.pk).update(started_at=found.started_at - by)
 
 
-def retire_earlier(found: TaskExecution, by: dt.timedelta) -> None:
+def retire_earlier(found: TaskExecution, days: int) -> None:
     """History is guarded against it, so the guard is lifted for one statement."""
     with connection.cursor() as cursor:
         cursor.execute("set session_replication_role = replica")
         cursor.execute(
-            "update ledger_taskexecution set retired_at = retired_at - %s where id = %s",
-            [by, found.pk],
+            "update ledger_taskexecution set retired_at = retired_at - make_interval(days => %s)"
+            " where id = %s",
+            [days, found.pk],
         )
         cursor.execute("reset session_replication_role")

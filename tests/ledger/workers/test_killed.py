@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from celery import Task
 from celery.result import AsyncResult
@@ -81,13 +79,11 @@ def test_a_pool_process_killed_before_the_ack_is_answered_when_it_is_delivered_a
     assert effects(key) == ["attempt 1"]
 
 
-def test_the_main_process_killed_alone_leaves_one_effect(
-    site: Site, key: str, tmp_path: Path
-) -> None:
+def test_the_main_process_killed_alone_leaves_one_effect(site: Site, key: str, gate: Gate) -> None:
     """Its pool outlives it for a moment and may finish; the message comes back all the same."""
-    worker, gate = living_worker(site), Gate(tmp_path)
+    worker = living_worker(site)
     site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
 
     worker.kill_main()
     living_worker(site)
@@ -122,12 +118,12 @@ def test_what_died_with_its_worker_tells_who_it_was(site: Site, key: str) -> Non
 
 
 def test_a_copy_that_was_put_back_outlives_the_worker_that_holds_it(
-    each_site: Site, key: str, tmp_path: Path
+    each_site: Site, key: str, gate: Gate
 ) -> None:
     """It holds two messages: the one whose body runs, and the one that is not yet due."""
-    worker, gate = living_worker(each_site), Gate(tmp_path)
+    worker = living_worker(each_site)
     first = each_site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
     duplicate = each_site.publish(bound, key)
     worker.wait_for_log(f"[{duplicate.id}] retry")
     worker.kill()

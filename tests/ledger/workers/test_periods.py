@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Task, chain, chord, group
 from celery.beat import ScheduleEntry, Scheduler
+from celery.schedules import schedule
 
 from core.celery import app
 from ledger.models import TaskExecution
@@ -54,12 +55,12 @@ def test_a_retry_stays_the_run_of_its_day(each_site: Site, key: str) -> None:
 
 
 def test_a_copy_that_was_put_back_stays_the_run_of_its_day(
-    each_site: Site, key: str, tmp_path: Path
+    each_site: Site, key: str, gate: Gate
 ) -> None:
-    worker, gate = each_site.worker(), Gate(tmp_path)
+    worker = each_site.worker()
     failing = [gate.fault(), {"at": "body", "do": "fail"}]
     each_site.publish(daily, key, faults=failing, headers=FOR_LONG_AGO)
-    gate.wait_for(1)
+    gate.wait_until_reached()
     duplicate = each_site.publish(daily, key, headers=FOR_LONG_AGO)
     worker.wait_for_log(f"[{duplicate.id}] retry")
     gate.open()
@@ -92,7 +93,7 @@ def test_a_message_sent_by_name_is_pinned(each_site: Site, key: str) -> None:
 def test_a_message_of_beat_is_pinned(site: Site, key: str) -> None:
     site.worker()
     scheduler = Scheduler(app, lazy=True)
-    entry = ScheduleEntry("daily", daily.name, args=[key], schedule=1, app=app)
+    entry = ScheduleEntry("daily", daily.name, args=(key,), schedule=schedule(1), app=app)
 
     scheduler.apply_async(entry, advance=False).get(timeout=30)
 
@@ -113,12 +114,14 @@ def test_the_links_of_a_chain_belong_to_the_day_of_the_chain(each_site: Site, ke
 def test_a_canvas_published_again_belongs_to_the_day_of_each_time(site: Site, key: str) -> None:
     site.worker()
     links = chain(daily.si(f"{key} 1"), daily.si(f"{key} 2"))
+    callback = daily.si(f"{key} 3")
 
-    links.apply_async(headers=FOR_LONG_AGO)
-    links.apply_async()
+    links.apply_async(headers=FOR_LONG_AGO, link=callback)
+    links.apply_async(link=callback)
 
-    wait_until(lambda: len(effects(f"{key} 2")) == 2)
-    assert periods(daily, f"{key} 1") == periods(daily, f"{key} 2") == [LONG_AGO, today()]
+    wait_until(lambda: len(effects(f"{key} 3")) == 2)
+    for number in (1, 2, 3):
+        assert periods(daily, f"{key} {number}") == [LONG_AGO, today()]
 
 
 def test_the_members_and_the_body_of_a_chord_belong_to_the_day_of_the_chord(
@@ -147,7 +150,10 @@ def test_a_group_within_a_chain_belongs_to_the_day_of_the_chain(site: Site, key:
 
 def test_callbacks_belong_to_the_day_of_their_task(site: Site, key: str) -> None:
     site.worker()
-    links = {"link": daily.si(f"{key} done"), "link_error": daily.si(f"{key} failed")}
+    links: dict[str, Any] = {
+        "link": daily.si(f"{key} done"),
+        "link_error": daily.si(f"{key} failed"),
+    }
 
     site.publish(daily, key, headers=FOR_LONG_AGO, **links)
     failing = [{"at": "body", "do": "fail"}]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from celery import Task
@@ -39,7 +38,7 @@ def test_the_two_names_are_what_they_should_be() -> None:
 def test_positional_named_and_default_arguments_are_one_call(site: Site, key: str) -> None:
     site.worker()
 
-    results = [bound.apply_async([key]), bound.apply_async(kwargs={"key": key}), bound.delay(key)]
+    results = [bound.apply_async((key,)), bound.apply_async(kwargs={"key": key}), bound.delay(key)]
 
     assert len({result.get(timeout=30)["task_id"] for result in results}) == 1
     assert effects(key) == ["attempt 1"]
@@ -51,7 +50,7 @@ def test_a_direct_call_is_answered_with_what_a_worker_did(site: Site, key: str, 
     result = site.publish(task, key).get(timeout=30)
 
     assert task(key) == result
-    assert task.apply([key]).get() == result
+    assert task.apply((key,)).get() == result
     assert effects(key) == ["attempt 1"]
     assert events(task, key) == [("skipped", 1)] * 2
 
@@ -62,7 +61,7 @@ def test_a_message_is_answered_with_what_a_direct_call_did(
 ) -> None:
     site.worker()
 
-    called = task.apply([key]).get()
+    called = task.apply((key,)).get()
 
     assert site.publish(task, key).get(timeout=30) == called
     assert effects(key) == ["attempt 1"]
@@ -98,13 +97,12 @@ def test_a_task_that_ignores_its_result_is_recorded_and_its_duplicates_are_skipp
     assert execution(silent, key).result["attempt"] == 1
 
 
-def test_the_status_is_told_by_any_process(site: Site, key: str, tmp_path: Path) -> None:
-    gate = Gate(tmp_path)
+def test_the_status_is_told_by_any_process(site: Site, key: str, gate: Gate) -> None:
     site.worker()
     assert check_idempotency_status(bound.name, [key])["state"] is None
 
     result = site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
     status = check_idempotency_status(bound.name, [key])
     assert (status["executed"], status["state"], status["attempt"]) == (False, "running", 1)
 
@@ -116,9 +114,7 @@ def test_the_status_is_told_by_any_process(site: Site, key: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])
-def test_another_pool_keeps_the_same_promises(
-    site: Site, key: str, pool: str, tmp_path: Path
-) -> None:
+def test_another_pool_keeps_the_same_promises(site: Site, key: str, pool: str, gate: Gate) -> None:
     site.kill_all()
     worker = site.start(4, pool=pool)
     try:
@@ -139,13 +135,13 @@ def test_another_pool_keeps_the_same_promises(
 
 
 def test_threads_of_one_process_do_not_run_one_key_at_once(
-    site: Site, key: str, tmp_path: Path
+    site: Site, key: str, gate: Gate
 ) -> None:
     site.kill_all()
-    worker, gate = site.start(4, pool="threads"), Gate(tmp_path)
+    worker = site.start(4, pool="threads")
     try:
         results = [site.publish(bound, key, faults=[gate.fault()]) for _ in range(4)]
-        gate.wait_for(1)
+        gate.wait_until_reached()
         wait_until(lambda: worker.log.count("in progress elsewhere") >= 3)
         assert len(list(gate.folder.iterdir())) == 1
         other = site.publish(bound, f"{key} other")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
@@ -14,7 +13,7 @@ from tests.ledger.workers.site import Gate, Site, effects, events, execution, st
 from tests.testapp.protected import bound
 from tests.workers import Worker, wait_until
 
-HARD = {"time_limit": 1, "soft_time_limit": 0}
+HARD: dict[str, Any] = {"time_limit": 1, "soft_time_limit": 0}
 """Celery starts a hard limit's clock when the soft limit has passed, if there is one."""
 
 
@@ -23,18 +22,10 @@ def worker(site: Site) -> Worker:
     return site.start(2, environment={"CELERY_TASK_SOFT_TIME_LIMIT": "0"})
 
 
-@pytest.fixture
-def stuck(tmp_path: Path) -> Iterator[Gate]:
-    """A gate that opens only when the test is over."""
-    gate = Gate(tmp_path)
-    yield gate
-    gate.open()
-
-
 def test_a_soft_time_limit_is_a_failure_and_it_may_run_again(
-    site: Site, key: str, stuck: Gate
+    site: Site, key: str, gate: Gate
 ) -> None:
-    result = site.publish(bound, key, faults=[stuck.fault()], soft_time_limit=1)
+    result = site.publish(bound, key, faults=[gate.fault()], soft_time_limit=1)
 
     with pytest.raises(SoftTimeLimitExceeded):
         result.get(timeout=30)
@@ -69,10 +60,10 @@ def test_a_hard_time_limit_is_found_by_recovery_and_it_may_run_again(
 
 
 def test_a_body_that_obeys_a_hard_time_limit_has_no_effect_and_may_run_again(
-    site: Site, key: str, stuck: Gate
+    site: Site, key: str, gate: Gate
 ) -> None:
     """Asked by SIGTERM, it has a tenth of a second to record its failure before SIGKILL comes."""
-    result = site.publish(bound, key, faults=[stuck.fault()], **HARD)
+    result = site.publish(bound, key, faults=[gate.fault()], **HARD)
 
     with pytest.raises(TimeLimitExceeded):
         result.get(timeout=30)
@@ -84,10 +75,9 @@ def test_a_body_that_obeys_a_hard_time_limit_has_no_effect_and_may_run_again(
     assert effects(key) == ["attempt 2"]
 
 
-def test_recovery_leaves_a_body_that_runs_alone(site: Site, key: str, tmp_path: Path) -> None:
-    gate = Gate(tmp_path)
+def test_recovery_leaves_a_body_that_runs_alone(site: Site, key: str, gate: Gate) -> None:
     result = site.publish(bound, key, faults=[gate.fault()])
-    gate.wait_for(1)
+    gate.wait_until_reached()
 
     assert recover(grace=dt.timedelta(0)) == []
 
