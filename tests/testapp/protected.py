@@ -1,5 +1,6 @@
 """Tasks under the ledger. Each writes one effect and meets the faults that its message asks for."""
 
+from pathlib import Path
 from typing import Any
 
 from celery import Task, current_task, shared_task
@@ -96,6 +97,15 @@ def deadly(self: Task, key: str) -> Any:
 @idempotent_task(on_in_progress="raise")
 def impatient(self: Task, key: str) -> Any:
     return act(key)
+
+
+@shared_task
+@idempotent_task(on_ledger_error="run")
+def urgent(path: str) -> str:
+    """Its effect is a line in a file."""
+    with Path(path).open("a") as outbox:
+        outbox.write("sent\n")
+    return "sent"
 
 
 @shared_task(bind=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -19,7 +20,7 @@ from kombu import Exchange, Queue
 from core.embedded import LOCAL
 from tests.ledger.workers.own_database import OwnDatabase
 from tests.ledger.workers.site import Gate, Site, effects, events, execution
-from tests.testapp.protected import bound
+from tests.testapp.protected import bound, urgent
 from tests.workers import Worker, wait_until
 
 
@@ -204,6 +205,22 @@ def test_a_message_whose_copy_the_broker_refuses_goes_back_and_is_not_lost(
     finally:
         worker.kill()
         rabbitmq.forget_queue(name)
+
+
+def test_an_urgent_task_runs_without_its_database_and_is_recorded_when_it_is_back(
+    worker: Worker, site: Site, own: OwnDatabase, tmp_path: Path
+) -> None:
+    outbox = tmp_path / "outbox"
+    own.server.stop()
+
+    assert site.publish(urgent, str(outbox)).get(timeout=30) == "sent"
+
+    assert "CRITICAL" in worker.log
+    assert "RUNS UNPROTECTED" in worker.log
+    own.server.start()
+    worker.wait_for_log("its unprotected run is now recorded")
+    assert site.publish(urgent, str(outbox)).get(timeout=30) == "sent"
+    assert outbox.read_text() == "sent\n"
 
 
 def wait_until_put_back(worker: Worker, result: AsyncResult) -> None:
