@@ -31,7 +31,7 @@ def process_payroll(self: Task, employee_id: int, year: int, month: int) -> dict
 
 @shared_task(
     bind=True,
-    max_retries=1,
+    max_retries=5,
     autoretry_for=GUARANTEE.worth_retrying,
     retry_backoff=True,
     name="payroll.tasks.financial_transaction",

@@ -1,9 +1,16 @@
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from ledger.testing import Worker
+from ledger.testing.worker import Workers, workers
+from tests.payroll import manage as commands
+from tests.payroll.manage import Manage
 
 
 @pytest.fixture
@@ -20,3 +27,40 @@ def second_session(transactional_db: None) -> Iterator[Callable[[str, tuple[Any,
         yield found
     finally:
         other.close()
+
+
+@pytest.fixture
+def manage() -> Manage:
+    return commands.manage
+
+
+@pytest.fixture(scope="module")
+def _workers(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    broker: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Workers]:
+    with (
+        django_db_blocker.unblock(),
+        workers("core.celery:app", tmp_path_factory.mktemp("workers")) as started,
+    ):
+        yield started
+
+
+@contextmanager
+def kept(workers: Workers, **options: Any) -> Iterator[Worker]:
+    """A worker with two processes, kept for the module while it lives; what it logs meanwhile is
+    printed."""
+    living = [worker for worker in workers.started if worker.is_alive]
+    worker = living[0] if living else workers(2, **options)
+    seen = len(worker.log)
+    yield worker
+    print(worker.log[seen:])
+
+
+@pytest.fixture
+def worker(transactional_db: None, _workers: Workers) -> Iterator[Worker]:
+    """What is published meanwhile is published to it."""
+    with kept(_workers) as worker:
+        yield worker

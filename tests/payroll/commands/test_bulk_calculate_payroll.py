@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
@@ -6,9 +5,9 @@ import pytest
 from ledger.models import TaskExecution
 from payroll.models import Employee, Payslip
 from payroll.tasks import process_payroll
-from tests.payroll.commands.conftest import Run
 from tests.payroll.company import MONDAY, Books, books, employee_with_week
 from tests.payroll.factories import WorkLogFactory
+from tests.payroll.manage import Manage
 from tests.workers import Workers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,7 +21,7 @@ def company() -> list[Employee]:
 
 
 def test_without_cache_a_posted_month_is_recomputed_and_not_paid_again(
-    manage: Callable[..., Run], company: list[Employee]
+    manage: Manage, company: list[Employee]
 ) -> None:
     manage(*COMMAND, "--no-parallel")
     run = manage(*COMMAND, "--no-parallel", "--no-cache")
@@ -32,7 +31,7 @@ def test_without_cache_a_posted_month_is_recomputed_and_not_paid_again(
 
 
 def test_without_cache_late_work_is_corrected_and_with_it_is_not_looked_at(
-    manage: Callable[..., Run], company: list[Employee]
+    manage: Manage, company: list[Employee]
 ) -> None:
     manage(*COMMAND, "--no-parallel")
     WorkLogFactory.create(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
@@ -55,7 +54,7 @@ def test_without_cache_late_work_is_corrected_and_with_it_is_not_looked_at(
 
 
 def test_a_dry_run_without_cache_forecasts_the_corrections(
-    manage: Callable[..., Run], company: list[Employee]
+    manage: Manage, company: list[Employee]
 ) -> None:
     manage(*COMMAND, "--no-parallel")
     WorkLogFactory.create(employee=company[1], day=MONDAY + timedelta(days=5), hours=2)
@@ -70,7 +69,7 @@ def test_a_dry_run_without_cache_forecasts_the_corrections(
 
 
 def test_the_workers_do_it_and_the_command_waits_for_them(
-    manage: Callable[..., Run], company: list[Employee], workers: Workers
+    manage: Manage, company: list[Employee], workers: Workers
 ) -> None:
     worker = workers.start(concurrency=2)
     company[2].hourly_rates.all().delete()
@@ -99,7 +98,7 @@ def test_the_workers_do_it_and_the_command_waits_for_them(
 
 
 def test_without_a_worker_the_command_gives_up_and_what_is_queued_is_paid_once(
-    manage: Callable[..., Run], company: list[Employee], workers: Workers
+    manage: Manage, company: list[Employee], workers: Workers
 ) -> None:
     run = manage(*COMMAND, "--timeout", 0.5)
 
@@ -116,7 +115,7 @@ def test_without_a_worker_the_command_gives_up_and_what_is_queued_is_paid_once(
 
 
 def test_a_broker_that_cannot_be_reached_is_named(
-    manage: Callable[..., Run], company: list[Employee], monkeypatch: pytest.MonkeyPatch
+    manage: Manage, company: list[Employee], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kombu.exceptions import OperationalError
 

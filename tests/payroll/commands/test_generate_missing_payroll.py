@@ -5,15 +5,15 @@ import pytest
 from ledger import clear_idempotency_key
 from payroll.services import post_payslip
 from payroll.tasks import process_payroll
-from tests.payroll.commands.conftest import Run
 from tests.payroll.company import OCTOBER, Books, books, employee_with_week
+from tests.payroll.manage import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 COMMAND = ("generate_missing_payroll", "--year", 2025, "--month", 10)
 
 
-def test_only_what_is_missing_is_posted(manage: Callable[..., Run]) -> None:
+def test_only_what_is_missing_is_posted(manage: Manage) -> None:
     process_payroll(employee_with_week().pk, 2025, 10)
     post_payslip(employee_with_week().pk, OCTOBER)
     employee_with_week()
@@ -24,7 +24,7 @@ def test_only_what_is_missing_is_posted(manage: Callable[..., Run]) -> None:
     assert books() == Books(payslips=3, journal_entries=3, payments=3)
 
 
-def test_a_month_that_expired_from_the_ledger_is_not_missing(manage: Callable[..., Run]) -> None:
+def test_a_month_that_expired_from_the_ledger_is_not_missing(manage: Manage) -> None:
     """The ledger remembers for 72 hours, the payslip for ever."""
     someone = employee_with_week()
     process_payroll(someone.pk, 2025, 10)
@@ -35,7 +35,7 @@ def test_a_month_that_expired_from_the_ledger_is_not_missing(manage: Callable[..
 
 
 def test_a_payslip_that_the_ledger_knows_and_the_books_lack_is_for_a_person(
-    manage: Callable[..., Run], truncate_payslips: Callable[[], None]
+    manage: Manage, truncate_payslips: Callable[[], None]
 ) -> None:
     process_payroll(employee_with_week().pk, 2025, 10)
     truncate_payslips()

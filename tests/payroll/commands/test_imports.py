@@ -1,11 +1,10 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from payroll.models import WorkLog
-from tests.payroll.commands.conftest import Run
 from tests.payroll.factories import EmployeeFactory
+from tests.payroll.manage import Manage
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +19,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "work_logs.csv"
 
 
-def test_an_import_ends_with_a_table(manage: Callable[..., Run], file: Path) -> None:
+def test_an_import_ends_with_a_table(manage: Manage, file: Path) -> None:
     file.write_text(HEADER + GOOD)
     run = manage("import_worklogs", file)
 
@@ -28,9 +27,7 @@ def test_an_import_ends_with_a_table(manage: Callable[..., Run], file: Path) -> 
     assert run.table == {"work logs": ["1", "0", "0", "0"]}
 
 
-def test_rejected_rows_are_named_and_the_exit_status_says_so(
-    manage: Callable[..., Run], file: Path
-) -> None:
+def test_rejected_rows_are_named_and_the_exit_status_says_so(manage: Manage, file: Path) -> None:
     file.write_text(HEADER + BAD + GOOD)
     run = manage("import_worklogs", file)
 
@@ -42,7 +39,7 @@ def test_rejected_rows_are_named_and_the_exit_status_says_so(
 
 
 def test_a_strict_import_names_the_first_bad_row_and_imports_nothing(
-    manage: Callable[..., Run], file: Path
+    manage: Manage, file: Path
 ) -> None:
     file.write_text(HEADER + GOOD + BAD + BAD)
     run = manage("import_worklogs", file, "--strict")
@@ -55,16 +52,14 @@ def test_a_strict_import_names_the_first_bad_row_and_imports_nothing(
 
 
 @pytest.mark.parametrize("command", ["import_worklogs", "import_employees", "import_pay_policies"])
-def test_a_missing_file_is_a_clear_error(
-    manage: Callable[..., Run], tmp_path: Path, command: str
-) -> None:
+def test_a_missing_file_is_a_clear_error(manage: Manage, tmp_path: Path, command: str) -> None:
     run = manage(command, tmp_path / "nowhere.csv")
     assert (run.status, run.out) == (1, "")
     assert run.err == f"{tmp_path / 'nowhere.csv'} cannot be read: No such file or directory."
 
 
 def test_progress_is_shown_on_a_terminal_and_not_with_verbosity_0(
-    manage: Callable[..., Run],
+    manage: Manage,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

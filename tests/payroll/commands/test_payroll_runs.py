@@ -1,6 +1,5 @@
 """What the three commands have in common: whom they are about, what they refuse, how they end."""
 
-from collections.abc import Callable
 from datetime import date
 from importlib import import_module
 from typing import Any
@@ -12,9 +11,9 @@ from django.utils import timezone
 
 from payroll.models import Employee, Payslip
 from payroll.services import gather, post_payslip
-from tests.payroll.commands.conftest import Run
 from tests.payroll.company import OCTOBER, Books, books, employee_with_week
 from tests.payroll.factories import EmployeeFactory, WorkLogFactory
+from tests.payroll.manage import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +40,7 @@ def all_rows() -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("command", [HERE, MISSING], ids=lambda c: c[0])
 def test_a_run_pays_everybody_once_however_often_it_is_repeated(
-    manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
+    manage: Manage, company: list[Employee], command: tuple[str, ...]
 ) -> None:
     first = manage(*command, *MONTH)
     second = manage(*command, *MONTH)
@@ -54,7 +53,7 @@ def test_a_run_pays_everybody_once_however_often_it_is_repeated(
 
 @pytest.mark.parametrize("command", [HERE, MISSING], ids=lambda c: c[0])
 def test_a_run_is_about_those_it_is_told(
-    manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
+    manage: Manage, company: list[Employee], command: tuple[str, ...]
 ) -> None:
     ids = f"{company[2].pk},{company[0].pk},{company[2].pk}"
     run = manage(*command, *MONTH, "--employees", ids)
@@ -65,7 +64,7 @@ def test_a_run_is_about_those_it_is_told(
 
 @pytest.mark.parametrize("command", [HERE, MISSING], ids=lambda c: c[0])
 def test_one_who_fails_does_not_keep_the_others_from_being_paid(
-    manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
+    manage: Manage, company: list[Employee], command: tuple[str, ...]
 ) -> None:
     company[1].hourly_rates.all().delete()
     run = manage(*command, *MONTH)
@@ -82,7 +81,7 @@ def test_one_who_fails_does_not_keep_the_others_from_being_paid(
 
 
 def test_an_error_nobody_thought_of_fails_one_employee_and_is_logged(
-    manage: Callable[..., Run],
+    manage: Manage,
     company: list[Employee],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -102,7 +101,7 @@ def test_an_error_nobody_thought_of_fails_one_employee_and_is_logged(
 
 @ALL
 def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(
-    manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
+    manage: Manage, company: list[Employee], command: tuple[str, ...]
 ) -> None:
     post_payslip(company[0].pk, OCTOBER)
     WorkLogFactory.create(employee=company[0], day=date(2025, 10, 13), hours=1)
@@ -119,9 +118,7 @@ def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(
         assert run.counts == {"done": 2, "skipped": 1, "failed": 0}
 
 
-def test_the_forecast_of_a_dry_run_comes_true(
-    manage: Callable[..., Run], company: list[Employee]
-) -> None:
+def test_the_forecast_of_a_dry_run_comes_true(manage: Manage, company: list[Employee]) -> None:
     company[1].hourly_rates.all().delete()
     forecast = manage(*HERE, *MONTH, "--dry-run")
     run = manage(*HERE, *MONTH)
@@ -132,7 +129,7 @@ def test_the_forecast_of_a_dry_run_comes_true(
 
 @ALL
 def test_the_database_itself_refuses_to_write_in_a_dry_run(
-    manage: Callable[..., Run],
+    manage: Manage,
     company: list[Employee],
     monkeypatch: pytest.MonkeyPatch,
     command: tuple[str, ...],
@@ -165,7 +162,7 @@ def test_the_database_itself_refuses_to_write_in_a_dry_run(
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_runs(
-    manage: Callable[..., Run],
+    manage: Manage,
     command: tuple[str, ...],
     arguments: tuple[Any, ...],
     complaint: str,
@@ -179,7 +176,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(
 
 @ALL
 def test_the_month_that_is_still_running_is_refused(
-    manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
+    manage: Manage, company: list[Employee], command: tuple[str, ...]
 ) -> None:
     today = timezone.localdate()
     run = manage(*command, "--year", today.year, "--month", today.month)
@@ -190,7 +187,7 @@ def test_the_month_that_is_still_running_is_refused(
 
 @ALL
 def test_an_unknown_id_among_known_ones_runs_nobody(
-    manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
+    manage: Manage, company: list[Employee], command: tuple[str, ...]
 ) -> None:
     run = manage(*command, *MONTH, "--employees", f"{company[0].pk},999999")
 
@@ -201,7 +198,7 @@ def test_an_unknown_id_among_known_ones_runs_nobody(
 
 @ALL
 def test_somebody_who_was_not_employed_is_named(
-    manage: Callable[..., Run], company: list[Employee], command: tuple[str, ...]
+    manage: Manage, company: list[Employee], command: tuple[str, ...]
 ) -> None:
     later = EmployeeFactory.create(hired_on=date(2025, 11, 1))
     run = manage(*command, *MONTH, "--employees", f"{company[0].pk},{later.pk}")
@@ -212,14 +209,14 @@ def test_somebody_who_was_not_employed_is_named(
 
 
 def test_those_not_employed_are_left_out_when_nobody_is_named(
-    manage: Callable[..., Run], company: list[Employee]
+    manage: Manage, company: list[Employee]
 ) -> None:
     EmployeeFactory.create(hired_on=date(2025, 11, 1))
     assert manage(*HERE, *MONTH).counts == {"done": 3, "skipped": 0, "failed": 0}
 
 
 def test_the_ledgers_every_day_lines_are_left_out_unless_asked_for(
-    manage: Callable[..., Run], company: list[Employee], caplog: pytest.LogCaptureFixture
+    manage: Manage, company: list[Employee], caplog: pytest.LogCaptureFixture
 ) -> None:
     manage(*HERE, *MONTH, "--employees", company[0].pk)
     assert "claimed" not in caplog.text
@@ -228,13 +225,13 @@ def test_the_ledgers_every_day_lines_are_left_out_unless_asked_for(
     assert "claimed" in caplog.text
 
 
-def test_totals_are_by_currency(manage: Callable[..., Run], company: list[Employee]) -> None:
+def test_totals_are_by_currency(manage: Manage, company: list[Employee]) -> None:
     employee_with_week(currency="USD")
     assert manage(*HERE, *MONTH).table["done"] == ["4", "1800.00 EUR, 600.00 USD"]
 
 
 def test_progress_is_shown_on_a_terminal(
-    manage: Callable[..., Run],
+    manage: Manage,
     company: list[Employee],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

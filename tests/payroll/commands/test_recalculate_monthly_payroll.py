@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -6,9 +5,9 @@ import pytest
 from payroll.models import Employee, Payslip
 from payroll.services import settle_payment
 from payroll.tasks import process_payroll
-from tests.payroll.commands.conftest import Run
 from tests.payroll.company import MONDAY, balances, employee_with_week
 from tests.payroll.factories import WorkLogFactory
+from tests.payroll.manage import Manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,7 +24,7 @@ def paid() -> Employee:
 
 
 def test_a_paid_payslip_is_not_touched_and_the_difference_is_posted(
-    manage: Callable[..., Run], paid: Employee
+    manage: Manage, paid: Employee
 ) -> None:
     before = Payslip.objects.values().get()
     WorkLogFactory.create(employee=paid, day=MONDAY + timedelta(days=5), hours=3)
@@ -43,16 +42,14 @@ def test_a_paid_payslip_is_not_touched_and_the_difference_is_posted(
     assert balances()["wages_payable"] == -correction.net
 
 
-def test_nothing_to_correct_is_said(manage: Callable[..., Run], paid: Employee) -> None:
+def test_nothing_to_correct_is_said(manage: Manage, paid: Employee) -> None:
     run = manage(*COMMAND)
 
     assert run.counts == {"done": 0, "nothing to correct": 1, "skipped": 0, "failed": 0}
     assert Payslip.objects.count() == 1
 
 
-def test_asked_again_for_the_same_reason_the_ledger_answers(
-    manage: Callable[..., Run], paid: Employee
-) -> None:
+def test_asked_again_for_the_same_reason_the_ledger_answers(manage: Manage, paid: Employee) -> None:
     manage(*COMMAND)
     run = manage(*COMMAND, "--verbosity", 2)
 
@@ -60,16 +57,14 @@ def test_asked_again_for_the_same_reason_the_ledger_answers(
     assert "skipped the ledger has it as done on" in run.out
 
 
-def test_a_new_reason_within_the_hour_is_a_new_correction(
-    manage: Callable[..., Run], paid: Employee
-) -> None:
+def test_a_new_reason_within_the_hour_is_a_new_correction(manage: Manage, paid: Employee) -> None:
     for day in (5, 6):
         WorkLogFactory.create(employee=paid, day=MONDAY + timedelta(days=day), hours=1)
         assert manage(*COMMAND).counts["done"] == 1
     assert [p.gross for p in Payslip.objects.order_by("sequence")] == [800, 30, 30]
 
 
-def test_it_is_about_those_who_have_a_payslip(manage: Callable[..., Run], paid: Employee) -> None:
+def test_it_is_about_those_who_have_a_payslip(manage: Manage, paid: Employee) -> None:
     unpaid = employee_with_week()
     assert sum(manage(*COMMAND).counts.values()) == 1
 
@@ -79,7 +74,7 @@ def test_it_is_about_those_who_have_a_payslip(manage: Callable[..., Run], paid: 
 
 
 def test_what_was_paid_too_much_becomes_a_negative_correction(
-    manage: Callable[..., Run], paid: Employee
+    manage: Manage, paid: Employee
 ) -> None:
     paid.work_logs.all()[0].delete()
 
