@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-PLAIN_STEP = 0.1
-
 
 class Bars:
     """How far a run is: employees paid, and messages that came to an end."""
@@ -58,18 +56,18 @@ class Moving(Bars):
 
 
 class Lines(Bars):
+    """A line for each tenth of the messages."""
+
     def __init__(self, screen: Screen, employees: int, messages: int) -> None:
         self.screen = screen
         self.employees, self.messages = employees, messages
-        self.next = 0.0
+        self.tenths = -1
 
     def show(self, paid: int, ended: int) -> None:
-        share = ended / self.messages
-        if share >= self.next:
-            self.next = share + PLAIN_STEP if share < 1 - PLAIN_STEP else 1.0
+        tenths = 10 * ended // self.messages
+        if tenths > self.tenths:
+            self.tenths = tenths
             self.screen.say(
                 f"  {paid} of {self.employees} employees paid,"
                 f" {ended} of {self.messages} messages done"
             )
-        if share == 1:
-            self.next = 2.0
