@@ -58,7 +58,7 @@ class Up:
         return self.log.read_text()
 
     def everything_ended(self) -> bool:
-        return not psutil.wait_procs(self.family, timeout=20)[1]
+        return not psutil.wait_procs(self.family, timeout=90)[1]
 
 
 @pytest.fixture
@@ -91,14 +91,14 @@ def test_the_printed_login_opens_the_admin_and_ctrl_c_stops_all(up: Up) -> None:
     assert page.url == f"{site}/admin/"
     assert "Log out" in page.read().decode()
     os.killpg(up.process.pid, signal.SIGINT)
-    assert up.process.wait(20) == 0
+    assert up.process.wait(90) == 0
     assert up.everything_ended()
 
 
 def test_closing_the_terminal_stops_all(up: Up) -> None:
     up.process.send_signal(signal.SIGHUP)
 
-    assert up.process.wait(20) == 0
+    assert up.process.wait(90) == 0
     assert up.everything_ended()
 
 
@@ -106,7 +106,7 @@ def test_closing_the_terminal_stops_all(up: Up) -> None:
 def test_if_one_process_dies_the_others_stop_and_it_says_so(up: Up, name: str) -> None:
     os.kill(up.services[name], signal.SIGKILL)
 
-    assert up.process.wait(20) == 1
+    assert up.process.wait(90) == 1
     assert up.everything_ended()
     assert f"{name} stopped (rc=-9)" in up.said
     assert "One of the processes ended by itself" in up.said

@@ -65,6 +65,7 @@ def test_progress_is_shown_on_a_terminal_and_not_with_verbosity_0(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     file.write_text(HEADER + GOOD)
     manage("import_worklogs", file)
     assert "Importing work_logs.csv" in capsys.readouterr().err

@@ -237,5 +237,6 @@ def test_progress_is_shown_on_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     manage(*HERE, *MONTH)
     assert "Payroll 2025-10" in capsys.readouterr().err
