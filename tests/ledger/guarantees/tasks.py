@@ -6,12 +6,12 @@ from typing import Any
 
 from celery import Task, current_task, shared_task
 
-from ledger import current_execution, idempotent_task
+from ledger import ExecutionInProgress, current_execution, idempotent_task
 from tests.testapp import faults
 from tests.testapp.models import Effect
 
-LEAST = {"guarantee": "at_least_once"}
-MOST = {"guarantee": "at_most_once"}
+LEAST: Any = {"guarantee": "at_least_once"}
+MOST: Any = {"guarantee": "at_most_once"}
 
 
 def act(key: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def announced(self: Task, key: str, *next_keys: str) -> str:
 @shared_task(bind=True)
 @idempotent_task()
 def follow_up(self: Task, key: str) -> str:
-    Effect.objects.create(key=key, note=current_task.request.id)
+    Effect.objects.create(key=key, note=str(current_task.request.id))
     return key
 
 
@@ -105,3 +105,67 @@ def follow_up(self: Task, key: str) -> str:
 def follow_up_of(value: str, key: str) -> str:
     Effect.objects.create(key=key, note=value)
     return f"{value}, {key}"
+
+
+@shared_task
+@idempotent_task()
+def total(values: list[str], key: str) -> str:
+    Effect.objects.create(key=key, note=" + ".join(values))
+    return key
+
+
+def _choosing(choice: str, guarantee: str, *, bound: bool, **celery: Any) -> Task:
+    """A task that does this when another run is in progress."""
+    options: Any = {"guarantee": guarantee, "on_in_progress": choice}
+    name = f"{__name__}.{choice}.{guarantee}.{'bound' if bound else 'unbound'}"
+    if celery:
+        name += ".autoretry"
+
+    def run(key: str) -> Any:
+        return act(key)
+
+    def bound_run(self: Task, key: str) -> Any:
+        return act(key)
+
+    body = bound_run if bound else run
+    body.__qualname__ = name.removeprefix(f"{__name__}.")
+    return shared_task(bind=bound, name=name, **celery)(idempotent_task(**options)(body))
+
+
+CHOOSING: dict[tuple[str, str, bool], Task] = {
+    (choice, guarantee, bound): _choosing(choice, guarantee, bound=bound)
+    for choice in ("retry", "skip", "wait", "raise")
+    for guarantee in ("exactly_once", "at_least_once", "at_most_once")
+    for bound in (True, False)
+}
+
+AUTORETRY: dict[str, Task] = {
+    choice: _choosing(
+        choice,
+        "at_least_once",
+        bound=True,
+        autoretry_for=(ExecutionInProgress,),
+        retry_backoff=False,
+        default_retry_delay=0.2,
+        max_retries=100,
+    )
+    for choice in ("retry", "raise")
+}
+
+
+@shared_task
+@idempotent_task()
+def after(value: dict[str, Any] | None, key: str) -> str:
+    """Something behind it in a chain."""
+    note = f"after {value and value['attempt']}"
+    Effect.objects.create(key=key, note=note)
+    return note
+
+
+@shared_task
+@idempotent_task()
+def together(values: list[dict[str, Any] | None], key: str) -> str:
+    """The body of a chord."""
+    note = f"after {[value and value['attempt'] for value in values]}"
+    Effect.objects.create(key=key, note=note)
+    return note

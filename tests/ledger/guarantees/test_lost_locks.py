@@ -28,6 +28,7 @@ from ledger.sweep import recover
 from ledger.testing import Clock
 from tests.ledger.guarantees.locks import cut, holder
 from tests.ledger.guarantees.proxy import Proxy, proxied
+from tests.ledger.guarantees.sessions import column
 from tests.ledger.marks import commits
 from tests.ledger.threads import PATIENCE, Elsewhere, wait_for
 from tests.testapp.models import Effect
@@ -330,14 +331,12 @@ class TestNetworkCuts:
             call = threads.call(task)
             proxy.wait()
             wait_until(
-                lambda: (
-                    server.execute(
-                        "select count(*) from pg_stat_activity where query like"
-                        " '%%savepoint reading%%' and state = 'idle in transaction'"
-                        " and datname = current_database()"
-                    ).fetchone()
-                    >= (1,)
-                )
+                lambda: column(
+                    server,
+                    "select pid from pg_stat_activity where query like '%%savepoint reading%%'"
+                    " and state = 'idle in transaction' and datname = current_database()",
+                ),
+                what="its next look at the lock",
             )
             assert not call.done()
             proxy.end()

@@ -42,13 +42,13 @@ class Held:
         @idempotent_task(guarantee="at_most_once", **options)
         def transfer(number: int) -> str:
             execution = current_execution()
-            self.keys.append(execution.idempotency_key)
             Effect.objects.create(key=str(number), note=str(execution.attempt))
+            self.keys.append(execution.idempotency_key)
             if len(self.keys) == 1:
                 raise ConnectionError("no answer")
             return "booked"
 
-        self.task = transfer
+        self.task: Any = transfer
         self.name = f"{transfer.__module__}.{transfer.__qualname__}"
         with pytest.raises(ConnectionError):
             transfer(7)

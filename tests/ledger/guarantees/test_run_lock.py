@@ -112,12 +112,12 @@ def test_no_timeout_of_the_database_ends_a_lock_that_waits(session: Sessions, na
         wait_until(lambda: doomed not in ours(server), what=f"the {name} of another session")
         return pid == holder(current_execution().key)
 
-    server.execute(f"alter database {database} set {name} = '200ms'")  # type: ignore[arg-type]
+    server.execute(f"alter database {database} set {name} = '200ms'")
     try:
         run_lock.close_all()
         assert task() is True
     finally:
-        server.execute(f"alter database {database} reset {name}")  # type: ignore[arg-type]
+        server.execute(f"alter database {database} reset {name}")
 
 
 class PgBouncer:
@@ -225,7 +225,7 @@ class TestPgBouncer:
     ) -> None:
         name, server = "idle_in_transaction_session_timeout", session()
         (database,) = column(server, "select current_database()")
-        server.execute(f"alter database {database} set {name} = '1h'")  # type: ignore[arg-type]
+        server.execute(f"alter database {database} set {name} = '1h'")
         try:
             request.getfixturevalue("bouncer")  # whose connections are all made from here on
             pid = whoami(1)
@@ -238,4 +238,4 @@ class TestPgBouncer:
 
             assert wait_until(setting_of_that_session) == "1h"
         finally:
-            server.execute(f"alter database {database} reset {name}")  # type: ignore[arg-type]
+            server.execute(f"alter database {database} reset {name}")

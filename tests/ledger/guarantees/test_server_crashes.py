@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from celery import Task
 
 from core.embedded import LOCAL
+from tests.ledger.guarantees.barrier import Barrier
 from tests.ledger.guarantees.conftest import TASKS
 from tests.ledger.guarantees.tasks import least, most
 from tests.ledger.marks import commits
 from tests.ledger.workers.own_database import OwnDatabase
-from tests.ledger.workers.site import Gate
 from tests.workers import Workers, wait_until
 
 pytestmark = [commits, pytest.mark.parametrize("task", [least, most])]
@@ -45,14 +45,14 @@ def rows(own: OwnDatabase, key: str) -> list[tuple[str, int, int]]:
 
 @pytest.mark.usefixtures("running")
 def test_the_claim_survives_a_crash_of_the_server_at_the_beginning_of_the_body(
-    own: OwnDatabase, key: str, tmp_path: Path, task: Task
+    own: OwnDatabase, key: str, tmp_path: Path, task: Any
 ) -> None:
     """Nothing but the claim has been committed, and the server writes down nothing by itself: had
     the claim not been durable, the crash would make it forget that the body has begun."""
     own.set("wal_writer_delay", "10s")
-    gate = Gate(tmp_path)
-    result = task.apply_async([key], headers={"faults": [gate.fault("started")]})
-    gate.wait_for(1)
+    gate = Barrier(tmp_path)
+    result = task.apply_async((key,), headers={"faults": [gate.fault("started")]})
+    gate.wait_until_reached()
 
     own.crash()
     own.server.start()
@@ -66,11 +66,11 @@ def test_the_claim_survives_a_crash_of_the_server_at_the_beginning_of_the_body(
 
 @pytest.mark.usefixtures("running")
 def test_a_restart_of_the_server_during_the_body_costs_nothing(
-    own: OwnDatabase, key: str, tmp_path: Path, task: Task
+    own: OwnDatabase, key: str, tmp_path: Path, task: Any
 ) -> None:
-    gate = Gate(tmp_path)
-    result = task.apply_async([key], headers={"faults": [gate.fault()]})
-    gate.wait_for(1)
+    gate = Barrier(tmp_path)
+    result = task.apply_async((key,), headers={"faults": [gate.fault()]})
+    gate.wait_until_reached()
 
     own.server.stop()
     gate.open()

@@ -72,6 +72,11 @@ def fail() -> None:
     raise ValueError("not this time")
 
 
+def write_and_fail() -> None:
+    Effect.objects.create(key="one")
+    fail()
+
+
 def effects() -> list[tuple[str, str]]:
     return list(Effect.objects.order_by("id").values_list("key", "note"))
 
@@ -126,7 +131,7 @@ def test_what_a_failed_step_wrote_is_rolled_back_and_the_body_may_go_on() -> Non
     def task() -> frozenset[str]:
         execution = current_execution()
         with pytest.raises(ValueError, match="not this time"):
-            execution.step("one", lambda: (Effect.objects.create(key="one"), fail()))
+            execution.step("one", write_and_fail)
         execution.step("two", lambda: Effect.objects.create(key="two").key)
         return execution.steps_done
 
@@ -156,7 +161,7 @@ def test_results_are_replayed_as_a_result_backend_would_return_them(guarantee: s
     }
     got: list[object] = []
 
-    safe = {"safe_to_retry": (ValueError,)} if guarantee == "at_most_once" else {}
+    safe: Any = {"safe_to_retry": (ValueError,)} if guarantee == "at_most_once" else {}
 
     @idempotent_task(guarantee=guarantee, **safe)
     def task() -> None:
@@ -245,7 +250,7 @@ class TestLostClaims:
     ) -> None:
         @idempotent_task(guarantee="at_least_once")
         def task() -> None:
-            session().execute(f"update ledger_taskexecution set {change}")  # type: ignore[arg-type]
+            session().execute(f"update ledger_taskexecution set {change}")
             current_execution().step("one", lambda: Effect.objects.create(key="one").key)
 
         with pytest.raises(LostClaim):

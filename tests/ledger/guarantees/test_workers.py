@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from celery import Task, current_app
+from celery import current_app
 from celery.exceptions import TimeLimitExceeded
 from celery.result import AsyncResult
 
@@ -24,6 +25,7 @@ from tests.ledger.guarantees.tasks import (
     stepwise,
 )
 from tests.ledger.marks import commits
+from tests.testapp.faults import Fault
 from tests.testapp.models import Effect
 from tests.workers import wait_until
 
@@ -34,23 +36,27 @@ def effects(key: str) -> list[str]:
     return list(Effect.objects.filter(key=key).order_by("id").values_list("note", flat=True))
 
 
-def execution(task: Task, key: str) -> TaskExecution:
+def execution(task: Any, key: str) -> TaskExecution:
     return TaskExecution.objects.get(key=make_idempotency_key(task.name, [key]), retired_at=None)
 
 
-def story(task: Task, key: str) -> list[tuple[str, int]]:
+def story(task: Any, key: str) -> list[tuple[str, int]]:
     found = ExecutionEvent.objects.filter(execution__key=make_idempotency_key(task.name, [key]))
     return list(found.order_by("id").values_list("kind", "attempt"))
 
 
-def publish(task: Task, key: str, point: str, times: int = 1) -> tuple[AsyncResult, Crash]:
+def publish(task: Any, key: str, point: str, times: int = 1) -> tuple[AsyncResult, Crash]:
     with crash_at(point, times=times) as crash:
         result = task.delay(key)
     return result, crash
 
 
-def failing(*attempts: int) -> dict[str, object]:
-    return {"headers": {"faults": [{"at": "body", "do": "fail", "attempts": list(attempts)}]}}
+def failing(*attempts: int) -> dict[str, Any]:
+    return {"headers": asking([{"at": "body", "do": "fail", "attempts": list(attempts)}])}
+
+
+def asking(faults: list[Fault]) -> Any:
+    return {"faults": faults}
 
 
 @pytest.mark.parametrize("point", ["after_claim", "in_body", "before_commit"])
@@ -87,7 +93,7 @@ def test_at_most_once_a_worker_killed_before_the_completion_is_held(
 
 @pytest.mark.parametrize("task", [least, most])
 def test_a_worker_killed_after_the_completion_replays_its_result(
-    worker: Worker, key: str, task: Task
+    worker: Worker, key: str, task: Any
 ) -> None:
     result, _ = publish(task, key, "after_commit")
 
@@ -140,9 +146,9 @@ def test_recovery_finds_what_a_hard_time_limit_left_and_holds_what_may_have_happ
     worker: Worker, key: str, clock: Clock
 ) -> None:
     """The message of a task that was stopped for good is acknowledged: nothing redelivers it."""
-    headers = {"faults": [{"at": "body", "do": "hang"}]}
+    headers: Any = {"faults": [{"at": "body", "do": "hang"}]}
     results = [
-        task.apply_async([key], headers=headers, time_limit=1, soft_time_limit=0)
+        task.apply_async((key,), headers=headers, time_limit=1, soft_time_limit=0)
         for task in (least, most)
     ]
     for result in results:
@@ -166,16 +172,16 @@ def test_recovery_finds_what_a_hard_time_limit_left_and_holds_what_may_have_happ
 class TestFailures:
     @pytest.mark.parametrize("task", [retried, careful_retried, careful_retrying_itself])
     def test_what_may_be_retried_is_retried_by_celery_and_runs_again(
-        self, worker: Worker, key: str, task: Task
+        self, worker: Worker, key: str, task: Any
     ) -> None:
-        answer = task.apply_async([key], **failing(1, 2)).get(timeout=30)
+        answer = task.apply_async((key,), **failing(1, 2)).get(timeout=30)
 
         assert answer["attempt"] == 3
         assert effects(key) == ["attempt 1", "attempt 2", "attempt 3"]
         assert story(task, key) == [("failed", 1), ("failed", 2)]
 
     def test_at_most_once_a_failure_in_doubt_is_held(self, worker: Worker, key: str) -> None:
-        fails = most.apply_async([key], **failing(1))
+        fails = most.apply_async((key,), **failing(1))
         with pytest.raises(Exception, match="not this time"):
             fails.get(timeout=30)
         with pytest.raises(ExecutionHeld):
@@ -186,7 +192,7 @@ class TestFailures:
     def test_a_safe_failure_fails_the_message_and_the_next_one_runs(
         self, worker: Worker, key: str
     ) -> None:
-        fails = careful.apply_async([key], **failing(1))
+        fails = careful.apply_async((key,), **failing(1))
         with pytest.raises(Exception, match="not this time"):
             fails.get(timeout=30)
         assert careful.delay(key).get(timeout=30)["attempt"] == 2
@@ -199,7 +205,7 @@ class TestSteps:
     ) -> None:
         """A step is one transaction: what the killed one wrote is gone, and it is done anew."""
         faults = [{"at": f"step {number}", "do": "kill_child"}]
-        result = stepwise.apply_async([key], headers={"faults": faults})
+        result = stepwise.apply_async((key,), headers=asking(faults))
 
         answer = result.get(timeout=30)
         assert answer == {"attempt": 2, "parts": [10, 20, 30, 40, 50], "done": 5}
@@ -215,7 +221,7 @@ class TestSteps:
     ) -> None:
         """One message, no failure and nobody's retry: it is put back, and goes on."""
         faults = [{"at": "step 3", "do": "lose_connection"}]
-        result = stepwise.apply_async([key], headers={"faults": faults})
+        result = stepwise.apply_async((key,), headers=asking(faults))
 
         assert result.get(timeout=30) == {"attempt": 2, "parts": [10, 20, 30, 40, 50], "done": 5}
         assert len(effects(key)) == 5
@@ -228,7 +234,7 @@ class TestSteps:
             {"at": f"step {n}", "do": "fail" if n == 4 else "kill_child", "attempts": [n]}
             for n in range(1, 5)
         ]
-        result = stepwise.apply_async([key], headers={"faults": faults})
+        result = stepwise.apply_async((key,), headers=asking(faults))
         with pytest.raises(Exception, match="not this time"):
             result.get(timeout=60)
 
@@ -242,7 +248,7 @@ def test_a_main_process_that_used_a_lock_before_forking_shares_it_with_no_child(
     worker = start(2, "tests.ledger.guarantees.parent_first")
     who = current_app.signature("tests.ledger.guarantees.parent_first.who")
     for number in range(1, 9):
-        who.clone([number]).apply_async()
+        who.clone((number,)).apply_async()
     wait_until(lambda: len(effects("who")) == 9, what="nine runs")
 
     parents, *children = (note.split()[1] for note in effects("who"))
