@@ -19,8 +19,10 @@ from payroll.models import Employee, JournalEntry, Payment, Payslip, WorkLog
 from payroll.services import fingerprint, post_payslip
 from payroll.tasks import (
     bulk_calculate_payroll_task,
+    chase_payments,
     financial_transaction,
     generate_missing_payroll_task,
+    notify_payslip,
     process_payroll,
     recalculate_monthly_payroll_task,
 )
@@ -32,6 +34,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TASKS = [
     process_payroll,
+    notify_payslip,
+    chase_payments,
     financial_transaction,
     generate_missing_payroll_task,
     recalculate_monthly_payroll_task,
@@ -149,6 +153,15 @@ def test_a_payment_is_sent_once_and_asking_again_is_an_error(someone: Employee) 
     with pytest.raises(DuplicateExecution, match="already executed"):
         financial_transaction(payment.pk)
     assert JournalEntry.objects.filter(payment=payment).count() == 1
+
+
+def test_a_payment_is_known_as_sent_for_ever(someone: Employee, ledger_clock: Clock) -> None:
+    payment = post_payslip(someone.pk, OCTOBER).payment
+    financial_transaction(payment.pk)
+    ledger_clock.forward(days=10_000)
+
+    with pytest.raises(DuplicateExecution, match="already executed"):
+        financial_transaction(payment.pk)
 
 
 def test_a_payment_sent_outside_the_task_is_not_sent_by_it(someone: Employee) -> None:

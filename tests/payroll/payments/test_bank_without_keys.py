@@ -10,7 +10,7 @@ from ledger.testing import Worker, crash_at
 from payroll.bank.process import BankProcess
 from payroll.chasing import chase_payments
 from payroll.models import Payment
-from payroll.services import post_payslip
+from payroll.services import post_payslip, settle_payment
 from payroll.tasks import financial_transaction
 from tests.payroll.company import OCTOBER, employee_with_week
 from tests.payroll.manage import Manage
@@ -125,6 +125,20 @@ def test_what_is_held_is_not_sent_by_another_message_nor_chased(
     assert f"ask the bank for the reference payment-{payment.pk}" in said.out
     assert booked(bank, payment) == 1
     assert status(payment)["attempt"] == 1
+
+
+def test_a_payment_that_somebody_settled_while_the_bank_booked_it_is_held(
+    worker: Worker, bank: BankProcess, payment: Payment
+) -> None:
+    bank.misbehave({"fault": "delay_after=2"})
+    result = financial_transaction.delay(payment.pk)
+    wait_until(lambda: booked(bank, payment))
+    settle_payment(payment.pk)
+
+    with pytest.raises(Exception, match="find out who, and whether it was paid twice"):
+        result.get(timeout=30)
+    assert status(payment)["state"] == "held"
+    assert in_the_books(payment) == ("sent", None, 1)
 
 
 def test_a_bank_that_was_not_reached_is_tried_again_by_itself(

@@ -16,6 +16,7 @@ from payroll.models import Employee, Payment, Payslip
 from payroll.services import fingerprint, post_payslip
 from payroll.tasks import (
     bulk_calculate_payroll_task,
+    chase_payments,
     notify_payslip,
     process_payroll,
     recalculate_monthly_payroll_task,
@@ -51,7 +52,7 @@ def published() -> Any:
     before_task_publish.disconnect(note)
 
 
-def ended(task: Any, *args: Any) -> bool:
+def ended(task: Any) -> bool:
     return TaskExecution.objects.filter(task_name=task.name, state="completed").exists()
 
 
@@ -230,6 +231,14 @@ def test_somebody_without_an_address_is_told_nothing(mailoutbox: list[Any]) -> N
 
     assert notify_payslip(payslip.pk) == {"payslip_id": payslip.pk, "to": ""}
     assert mailoutbox == []
+
+
+def test_without_follow_ups_nothing_is_chased(someone: Employee, settings: Settings) -> None:
+    post_payslip(someone.pk, OCTOBER)
+    assert chase_payments() == {}
+
+    settings.PAYROLL_FOLLOW_UPS = True
+    assert chase_payments() == {"settled": 0, "sent": 0, "held": 0, "unasked": 1}
 
 
 def test_beat_publishes_what_a_crash_left_and_looks_after_payments(
