@@ -6,13 +6,14 @@ the test process's Django is connected to the other.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from core.embedded import PostgreSQL
@@ -68,9 +69,15 @@ class OwnDatabase:
         wait_until(lambda: self.ask(f"show {name}") == [value], what=f"{name} = {value!r}")
 
     def crash(self) -> None:
-        """SIGKILL the server and wait until nothing of it is left."""
-        os.kill(int((self.server.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-        wait_until(lambda: not self.server.answers(), what="the end of the database server")
+        """SIGKILL the server and its sessions at once, as a lost machine would."""
+        pid = int((self.server.data / "postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(pid)
+        everything = [postmaster, *postmaster.children(recursive=True)]
+        for process in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        _, left = psutil.wait_procs(everything, timeout=10)
+        assert not left
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
