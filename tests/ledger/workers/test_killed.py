@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from celery import Task
 from celery.result import AsyncResult
+from django.conf import settings
 
 from tests.ledger.workers.site import Gate, Site, effects, events, execution, state
 from tests.testapp.protected import bound, silent
@@ -133,6 +134,24 @@ def test_a_copy_that_was_put_back_outlives_the_worker_that_holds_it(
     assert duplicate.get(timeout=30) == first.get(timeout=30)
     assert effects(key) == ["attempt 2"]
     assert state(bound, key) == "completed"
+
+
+@pytest.mark.skipif(
+    not settings.CELERY_BROKER_URL.startswith("redis"),
+    reason="only Redis and Valkey deliver again what takes longer than a visibility timeout",
+)
+def test_a_body_that_outlasts_the_visibility_timeout_runs_once(
+    site: Site, key: str, gate: Gate
+) -> None:
+    worker = living_worker(site)
+    result = site.publish(bound, key, faults=[gate.fault()])
+    gate.wait_until_reached()
+    worker.wait_for_log(f"[{result.id}] retry")
+    gate.open()
+
+    wait_until(lambda: events(bound, key))
+    assert set(events(bound, key)) == {("skipped", 1)}
+    assert effects(key) == ["attempt 1"]
 
 
 def living_worker(site: Site) -> Worker:
