@@ -12,9 +12,8 @@ from .configurations import Search
 
 MODEL = Path(__file__).parent / "ledger.pml"
 MEMORY_MB = 2500
+"""For one search; two run at a time."""
 DEPTH = 200_000
-PROGRESS_STATES = 16
-"""Fairness is tracked for up to 8 processes times this; the model has at most 7."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,6 @@ def run(search: Search, directory: Path) -> Found:
     output = _compiled(search, directory) or _searched(search, directory)
     seconds = time.monotonic() - began
 
-    def number(pattern: str) -> float:
-        match = re.search(pattern, output)
-        return float(match[1]) if match else 0
-
     broken, replay = None, None
     if list(directory.glob("*.trail")):
         replay = _replay(search, directory)
@@ -56,10 +51,10 @@ def run(search: Search, directory: Path) -> Found:
     reached = set(re.findall(r"^REACHED: (\w+)", output, re.MULTILINE))
     return Found(
         search=search,
-        states=int(number(r"(\d+) states, stored")),
-        depth=int(number(r"depth reached (\d+)")),
+        states=int(_number(r"(\d+) states, stored", output)),
+        depth=int(_number(r"depth reached (\d+)", output)),
         seconds=seconds,
-        megabytes=number(r"([\d.]+)\s+total actual memory"),
+        megabytes=_number(r"([\d.]+)\s+total actual memory", output),
         broken=broken,
         missed=search.reaches - reached,
         trouble=_trouble(output, broken),
@@ -69,8 +64,14 @@ def run(search: Search, directory: Path) -> Found:
 
 def _compiled(search: Search, directory: Path) -> str:
     """What went wrong, or nothing."""
-    kind = ["-DNFAIR=3"] if search.is_about_progress else ["-DSAFETY"]
-    gcc = ["gcc", "-w", "-O0", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MB}", *kind]
+    if search.is_about_progress:
+        kind = ["-DNFAIR=3"]
+    elif search.breaks:
+        kind = ["-DSAFETY", "-DBFS"]  # breadth first: the shortest counter-example
+    else:
+        kind = ["-DSAFETY"]
+    speed = "-O2" if search.deep else "-O0"  # optimising takes longer than it saves
+    gcc = ["gcc", "-w", speed, "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MB}", *kind]
     if search.reaches:
         gcc += ["-include", str(MODEL.parent / "cover.h")]
     for command in (
@@ -86,7 +87,10 @@ def _compiled(search: Search, directory: Path) -> str:
 def _searched(search: Search, directory: Path) -> str:
     options = ["-a", "-f"] if search.is_about_progress else []
     done = subprocess.run(
-        ["./pan", f"-m{DEPTH}", "-w22", *options], cwd=directory, capture_output=True, text=True
+        ["./pan", f"-m{DEPTH}", "-w26" if search.deep else "-w22", *options],
+        cwd=directory,
+        capture_output=True,
+        text=True,
     )
     (directory / "output.txt").write_text(done.stdout + done.stderr)
     for made in [*directory.glob("pan*"), *directory.glob("_spin*")]:
@@ -95,13 +99,16 @@ def _searched(search: Search, directory: Path) -> str:
 
 
 def _replay(search: Search, directory: Path) -> Path:
-    """The trail as text: each step with its process, its line and its statement, then the end."""
+    """The trail as text: what happened in story.txt, and every step, by line, in replay.txt."""
     trail = next(directory.glob("*.trail")).name
-    replay = directory / "replay.txt"
-    command = ["spin", "-t", "-p", "-k", trail, *search.definitions, str(MODEL)]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    replay.write_text(done.stdout.replace(f"{MODEL.parent}/", ""))
-    return replay
+    for name, options in (("story.txt", ["-T"]), ("replay.txt", ["-p"])):
+        command = ["spin", "-t", *options, "-k", trail, *search.definitions, str(MODEL)]
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+        text = done.stdout.replace(f"{MODEL.parent}/", "")
+        if name == "story.txt":
+            text = text.partition("spin: ")[0]
+        (directory / name).write_text(text)
+    return directory / "replay.txt"
 
 
 def _name_of_broken(search: Search, replay: Path) -> str:
@@ -115,8 +122,13 @@ def _name_of_broken(search: Search, replay: Path) -> str:
 def _trouble(output: str, broken: str | None) -> str | None:
     if "State-vector" not in output:
         return f"it did not run: {output.strip()[-500:]}"
-    if "max search depth too small" in output:
-        return "it was not exhaustive: deeper than DEPTH"
+    if int(_number(r"depth reached (\d+)", output)) >= DEPTH - 1:
+        return f"it was not exhaustive: deeper than {DEPTH} steps"
     if "Search not completed" in output and not broken:
         return "it was not exhaustive: out of memory"
     return None
+
+
+def _number(pattern: str, output: str) -> float:
+    match = re.search(pattern, output)
+    return float(match[1]) if match else 0

@@ -6,7 +6,7 @@ stands at the head of ``ledger.pml``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 GUARANTEES = {"exactly_once": 1, "at_least_once": 2, "at_most_once": 3}
@@ -16,12 +16,14 @@ GUARANTEES = {"exactly_once": 1, "at_least_once": 2, "at_most_once": 3}
 class Search:
     guarantee: str
     name: str
-    switches: dict[str, int | str | None] = field(default_factory=dict)
+    switches: Mapping[str, int | str | None] = field(default_factory=dict)
     """Names and values for SPIN's preprocessor; None defines without a value."""
     reaches: frozenset[str] = frozenset()
     """Points that the search must come by."""
     breaks: str | None = None
     """The promise that must turn out broken; None: every promise holds."""
+    deep: bool = False
+    """Takes minutes and gigabytes."""
 
     @property
     def is_about_progress(self) -> bool:
@@ -46,10 +48,6 @@ class Search:
         return [f"-D{k}" if v is None else f"-D{k}={v}" for k, v in switches.items()]
 
 
-def _points(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 _ORDINARY = "duplicate_answered body_runs_again failed_and_claimed_again"
 _TAKEN_OVER = "taken_over taken_over_though_alive take_over_too_late row_held"
 _LOST_LOCK = "claim_lost recorded_on_a_new_connection commit_arrived_without_its_answer"
@@ -62,8 +60,8 @@ def kept() -> Iterator[Search]:
         lost = "" if guarantee == "exactly_once" else _LOST_LOCK
         overlap = "" if guarantee == "at_most_once" else "body_overlaps_one_that_lost_its_lock"
 
-        def search(name: str, reaches: str, g: str = guarantee, **bounds: int | str | None) -> Search:
-            return Search(g, name, bounds, frozenset(reaches.split()))
+        def search(name: str, reaches: str, g: str = guarantee, **bounds: int | None) -> Search:
+            return Search(g, name, dict(bounds), frozenset(reaches.split()))
 
         yield search(
             "crashes, failures, lost connections",
@@ -86,14 +84,34 @@ def kept() -> Iterator[Search]:
             WORKERS=3, MESSAGES=3, CRASHES=1,
         )  # fmt: skip
         yield search(
-            "expiry, sweep, a person's decisions",
-            f"{_ORDINARY} {again} expired_and_replaced sweep_was_first released_by_a_person",
-            MESSAGES=3, CRASHES=1, FAILURES=1, EXPIRIES=1, DECISIONS=1,
+            "three deliveries, a lost connection",
+            f"duplicate_answered {again} {lost} {overlap}",
+            WORKERS=3, MESSAGES=3, CUTS=1,
+        )  # fmt: skip
+        yield search(
+            "expiry and sweep",
+            f"{_ORDINARY} {again} expired_and_replaced sweep_was_first",
+            MESSAGES=3, CRASHES=1, FAILURES=1, EXPIRIES=1,
+        )  # fmt: skip
+        yield search(
+            "a person's decisions",
+            f"{_ORDINARY} {again} released_by_a_person",
+            MESSAGES=2, CRASHES=1, FAILURES=1, DECISIONS=1,
+        )  # fmt: skip
+        yield search(
+            "expiry and a person's decisions",
+            f"duplicate_answered expired_and_replaced {again}",
+            MESSAGES=3, EXPIRIES=1, DECISIONS=1,
         )  # fmt: skip
         yield search(
             "a hard time limit, recovery",
             f"{again} recovered",
-            MESSAGES=2, CRASHES=1, LIMITS=1, FAILURES=1, CUTS=1, RECOVER=None,
+            MESSAGES=2, CRASHES=1, LIMITS=1, FAILURES=1, RECOVER=None,
+        )  # fmt: skip
+        yield search(
+            "a lost connection, recovery",
+            f"{again} recovered",
+            MESSAGES=2, CUTS=1, FAILURES=1, RECOVER=None,
         )  # fmt: skip
         yield search(
             "held only when allowed",
@@ -133,6 +151,15 @@ def kept() -> Iterator[Search]:
     )
 
 
+def deeper() -> Iterator[Search]:
+    """As ``kept``, with more happening in one history."""
+    for guarantee in GUARANTEES:
+        bounds = {"WORKERS": 3, "MESSAGES": 3, "CRASHES": 1, "CUTS": 1, "FAILURES": 1}
+        yield Search(guarantee, "three at once, one of each fault", bounds, deep=True)
+        bounds = {"DUPLICATES": 1, "REDELIVERIES": 1, "CRASHES": 2, "CUTS": 1, "FAILURES": 1}
+        yield Search(guarantee, "two at once, every fault", bounds, deep=True)
+
+
 def broken() -> Iterator[Search]:
     """The protocol with one thing broken on purpose: the search must find the promise that goes
     with it."""
@@ -165,6 +192,18 @@ def broken() -> Iterator[Search]:
         )  # fmt: skip
 
     yield without(
+        "exactly_once", "a lost connection acknowledges", "nothing_lost",
+        NO_COPY=None, MESSAGES=1, CUTS=1,
+    )  # fmt: skip
+    yield without(
+        "exactly_once", "a duplicate in progress acknowledges", "nothing_lost",
+        NO_COPY=None, MESSAGES=1, REDELIVERIES=1, CRASHES=1,
+    )  # fmt: skip
+    yield without(
+        "at_most_once", "takes over from the dead", "run_again_only_with_reason",
+        MAX_CRASHES=1, CRASHES=1,
+    )  # fmt: skip
+    yield without(
         "exactly_once", "a lost claim does not raise", "effects_commit_once", SILENT=None, HANDS=1
     )
     yield without(
@@ -185,8 +224,8 @@ def broken() -> Iterator[Search]:
             NO_SECOND_LOOK=None, DUPLICATES=1,
         )  # fmt: skip
     yield without(
-        "exactly_once", "a failure tries the lock once", "nothing_lost",
-        FAIL_TRIES_ONCE=None, PATIENT=None, MESSAGES=2, FAILURES=1, CRASHES=1,
+        "exactly_once", "a failure tries the lock once", "held_only_when_allowed",
+        FAIL_TRIES_ONCE=None, PATIENT=None, DUPLICATES=1, FAILURES=1, CRASHES=1,
     )  # fmt: skip
     yield without(
         "at_most_once", "a claim known by its attempt alone", "run_again_only_with_reason",
@@ -198,5 +237,5 @@ def broken() -> Iterator[Search]:
     )  # fmt: skip
     yield without(
         "exactly_once", "a hard time limit and no recovery", "settles",
-        LIVENESS=None, COLLISIONS=1, MESSAGES=1, CRASHES=1, LIMITS=1,
+        LIVENESS=None, TIME_GOES_ON=None, COLLISIONS=1, MESSAGES=1, CRASHES=1, LIMITS=1,
     )  # fmt: skip

@@ -153,6 +153,7 @@ byte crashes, limits, cuts, failures, expiries, decisions, hands, outages, redel
 #endif
 
 inline read_row() {
+    printf("%d reads: %e, attempt %d\n", me, row.state, row.attempt);
     seen = row.state; seen_id = row.id; seen_attempt = row.attempt; seen_expired = row.expired
 }
 
@@ -172,15 +173,16 @@ inline forget_all() {
 #define failing_as (failing == 2 -> fail_by_exit : fail)
 
 inline die() {
+    printf("%d DIES\n", me);
     in_body[me] = 0; run_interrupted(me); forget_row(); forget_claim(); failing = 0
 }
 
 /* The broker delivers again what a dead worker had not acknowledged. A hard time limit acknowledges it. */
 inline message_of_the_dead() {
     if
-    :: unacked[me] -> unacked[me] = 0; ready++
+    :: unacked[me] -> unacked[me] = 0; ready++; printf("the broker delivers %d's message again\n", me)
     :: !unacked[me]
-    :: unacked[me] && limits < LIMITS -> limits++; unacked[me] = 0
+    :: unacked[me] && limits < LIMITS -> limits++; unacked[me] = 0; printf("its hard time limit acknowledges %d's message\n", me)
     fi
 }
 
@@ -216,9 +218,10 @@ idle:
     }
 end_idle:
     atomic {
-        ready > 0 && my_turn -> ready--; busy[me] = 1; connected[me] = 1; unacked[me] = 1
+        ready > 0 && my_turn -> printf("%d takes a message\n", me);
+        ready--; busy[me] = 1; connected[me] = 1; unacked[me] = 1
 #ifdef ACK_EARLY
-        ; unacked[me] = 0
+        ; unacked[me] = 0; printf("%d acknowledges\n", me)
 #endif
     }
 
@@ -317,10 +320,11 @@ second_look:
     /* The body ------------------------------------------------------------------------------------- */
 body:
     if
-    :: atomic { in_body[me] = 0; goto success }
-    :: atomic { failures < FAILURES -> failures++; in_body[me] = 0; run_failed(me); failing = 1; goto failure }
+    :: atomic { in_body[me] = 0; printf("%d: the body returns\n", me); goto success }
+    :: atomic { failures < FAILURES -> failures++; in_body[me] = 0; run_failed(me); failing = 1; printf("%d: the body raises\n", me); goto failure }
     :: atomic { failures < FAILURES && crashes < CRASHES ->
-            failures++; crashes++; in_body[me] = 0; run_failed(me); failing = 2; goto failure }
+            failures++; crashes++; in_body[me] = 0; run_failed(me); failing = 2;
+            printf("%d: the body raises SystemExit\n", me); goto failure }
     OR_DIES
     fi;
 
@@ -464,13 +468,17 @@ unreachable:    /* no body has begun: once more on a new connection, or a copy f
 
 put_back:
     if
-    :: atomic { ready++ }
+#ifdef NO_COPY
+    :: skip
+#else
+    :: atomic { ready++; printf("%d puts a copy back\n", me) }
+#endif
     OR_DIES
     fi;
 
 acknowledge:
     if
-    :: atomic { unacked[me] = 0; goto idle }
+    :: atomic { unacked[me] = 0; printf("%d acknowledges\n", me); goto idle }
     OR_DIES
     fi;
 

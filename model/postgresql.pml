@@ -45,9 +45,9 @@ byte collisions;
 
 inline try_lock(s, got) {
     if
-    :: runlock == NOBODY || runlock == session(s) -> runlock = session(s); got = 1
+    :: runlock == NOBODY || runlock == session(s) -> runlock = session(s); got = 1; printf("%d has the lock\n", s)
     :: else ->
-        got = 0
+        got = 0; printf("%d finds the lock taken\n", s)
 #ifdef COLLISIONS
         ;
         if
@@ -81,6 +81,7 @@ inline make_visible(s) {
     if
     :: pending[s] == nothing
     :: else ->
+        printf("%d commits: %e\n", s, pending[s]);
         if
         :: pending[s] == insert ->
             promise(legal_moves, row.state == none); fresh_row(s)
@@ -146,7 +147,7 @@ inline copy_row(to, from) {
 
 inline let_go(s) {
     if
-    :: runlock == session(s) -> runlock = NOBODY
+    :: runlock == session(s) -> runlock = NOBODY; printf("%d lets go of the lock\n", s)
     :: else
     fi;
     if
@@ -161,5 +162,6 @@ inline undo(s) {
 
 /* The server loses a worker's connection: the process lives on and does not know. */
 inline cut(s) {
+    printf("%d LOSES ITS CONNECTION\n", s);
     undo(s); connected[s] = 0; run_interrupted(s)
 }

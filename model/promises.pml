@@ -108,6 +108,7 @@ inline forgive(s) {
 #endif
 
 inline body_begins() {
+    printf("%d: THE BODY BEGINS, row %d, attempt %d\n", me, seen_id, seen_attempt);
     promise(own_attempt_only, runlock == session(me) && row.state == running && row.id == seen_id && row.attempt == seen_attempt && claimer == me);
     promise(one_body_at_a_time, alone(me));
     promise(run_again_only_with_reason, owed[seen_id] == 0);
@@ -160,7 +161,7 @@ inline left_open() { open_end = 1 }
 #define accounted_for ( \
     row.state == completed || row.state == held || \
     (row.state == failed && (failures || limits || decisions || hands)) || \
-    (row.state == running && (limits || open_end || hands || (redeliveries && failures))) || \
+    (row.state == running && (limits || open_end || hands || (redeliveries && (failures || cuts)))) || \
     (row.state == none && (limits || expiries || decisions || hands)))
 
 #ifdef LIVENESS

@@ -6,13 +6,13 @@
 byte duplicates;
 
 #define CUT(s)     :: d_step { cuts < CUTS && connected[s] -> cuts++; cut(s) }
-#define REDELIVER(s) :: d_step { redeliveries < REDELIVERIES && unacked[s] -> redeliveries++; unacked[s] = 0; ready++ }
+#define REDELIVER(s) :: d_step { redeliveries < REDELIVERIES && unacked[s] -> redeliveries++; unacked[s] = 0; ready++; printf("the broker delivers %d's message again\n", s) }
 
 active proctype World() {
 end_world:
     do
 #if DUPLICATES
-    :: d_step { duplicates < DUPLICATES -> duplicates++; ready++ }
+    :: d_step { duplicates < DUPLICATES -> duplicates++; ready++; printf("published once more\n") }
 #endif
 #if REDELIVERIES
     REDELIVER(0)
@@ -29,11 +29,11 @@ end_world:
 #endif
 #endif
 #if EXPIRIES
-    :: d_step { expiries < EXPIRIES && (row.state == completed || row.state == failed) && !row.expired -> expiries++; row.expired = 1 }
+    :: d_step { expiries < EXPIRIES && (row.state == completed || row.state == failed) && !row.expired -> expiries++; row.expired = 1; printf("the row expires\n") }
 #endif
 #if HANDS
     :: atomic { hands < HANDS && row.state == running && rowlock == NOBODY -> hands++;
-            settled();
+            settled(); printf("somebody changes the row by hand\n");
             if
             :: row.state = failed; released_to_run()
             :: row.state = none; row.attempt = 0; row.crashes = 0; effects = 0
@@ -42,7 +42,7 @@ end_world:
 #endif
 #if OUTAGES
     :: d_step { row.state != flushed.state || row.attempt != flushed.attempt || row.id != flushed.id -> copy_row(flushed, row) }
-    :: d_step { outages < OUTAGES -> outages++; cuts++;
+    :: d_step { outages < OUTAGES -> outages++; cuts++; printf("THE SERVER RESTARTS\n");
             row.state = flushed.state; row.id = flushed.id; row.attempt = flushed.attempt; row.crashes = flushed.crashes; row.expired = flushed.expired;
             cut(0); cut(1);
 #if WORKERS > 2
@@ -112,11 +112,11 @@ end_person:
 }
 #endif
 
-#ifdef LIVENESS
-/* Time goes on when nothing else does: SPIN 6.5.2 follows a fair history past a standstill without end. */
+#ifdef TIME_GOES_ON
+/* SPIN 6.5.2 does not find that a fair history has come to a standstill; so nothing stands still. */
 active proctype Time() {
     do
-    :: true
+    :: ready < 255
     od
 }
 #endif
