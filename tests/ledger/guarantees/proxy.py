@@ -22,7 +22,7 @@ class Proxy:
     ``lose_answer(text)``: the server gets it, and when it has answered, both ends are closed.
     ``lose_client(text)``: the client's end is closed; the server's stays open, so that the server
     does not learn of it, until ``end()``.
-    ``down()`` and ``up()``: nobody gets through.
+    ``down()`` and ``up()``: nobody gets through. ``accepted`` and ``refused`` count connections.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Proxy:
         self._done = threading.Event()
         self._left_open: list[socket.socket] = []
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self.refused = 0
+        self.refused = self.accepted = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose_request(self, text: str) -> None:
@@ -95,6 +95,7 @@ class Proxy:
                 self.refused += 1
                 client.close()
                 continue
+            self.accepted += 1
             family, address = self._server
             server = socket.socket(family)
             server.connect(address)

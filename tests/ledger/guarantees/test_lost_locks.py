@@ -28,7 +28,6 @@ from ledger.sweep import recover
 from ledger.testing import Clock
 from tests.ledger.guarantees.locks import cut, holder
 from tests.ledger.guarantees.proxy import Proxy, proxied
-from tests.ledger.guarantees.sessions import column
 from tests.ledger.marks import commits
 from tests.ledger.threads import PATIENCE, Elsewhere, wait_for
 from tests.testapp.models import Effect
@@ -230,6 +229,20 @@ class TestSettledByOthers:
         assert (row.state, row.result) == ("failed", None)
         assert story() == [("abandoned", 1), ("lost_claim", 1)]
 
+    @BOTH
+    def test_by_a_hand_in_the_table_while_the_lock_is_held(
+        self, guarantee: str, session: Sessions
+    ) -> None:
+        @idempotent_task(guarantee=guarantee)
+        def task() -> str:
+            session().execute("update ledger_taskexecution set attempt = attempt + 1")
+            return "mine"
+
+        with pytest.raises(LostClaim):
+            task()
+        assert TaskExecution.objects.get().result is None
+        assert story() == [("lost_claim", 1)]
+
     def test_by_clearing(self) -> None:
         def meanwhile() -> None:
             assert elsewhere(clear_idempotency_key, doubtful.name, [7], reason="again")
@@ -319,25 +332,18 @@ class TestNetworkCuts:
         assert TaskExecution.objects.get(attempt=2).state == "completed"
 
     def test_it_waits_for_a_server_that_still_believes_in_the_lost_connection(
-        self, proxy: Proxy, session: Sessions
+        self, proxy: Proxy
     ) -> None:
         @idempotent_task(guarantee="at_most_once")
         def task() -> str:
             proxy.lose_client("ledger_complete")
             return current_execution().key
 
-        server = session()
         with Elsewhere() as threads:
             call = threads.call(task)
             proxy.wait()
-            wait_until(
-                lambda: column(
-                    server,
-                    "select pid from pg_stat_activity where query like '%%savepoint reading%%'"
-                    " and state = 'idle in transaction' and datname = current_database()",
-                ),
-                what="its next look at the lock",
-            )
+            before = proxy.accepted
+            wait_until(lambda: proxy.accepted > before + 2, what="three looks at the lock")
             assert not call.done()
             proxy.end()
             key = call.result(PATIENCE)
@@ -364,6 +370,23 @@ class TestNetworkCuts:
         assert task() == "done"
         assert list(Effect.objects.values_list("note", flat=True)) == ["1", "2"]
         assert story() == [("abandoned", 1), ("taken_over", 2)]
+
+    def test_a_failure_that_cannot_be_recorded_is_still_the_bodys_own(
+        self, proxy: Proxy, settings: Settings, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.LEDGER = {"RECONNECT_SECONDS": 1}
+
+        @idempotent_task(guarantee="at_most_once")
+        def task() -> None:
+            proxy.down()
+            raise ValueError("the body's own")
+
+        with pytest.raises(ValueError, match="the body's own"):
+            task()
+        proxy.up()
+        assert [r.ledger_outcome for r in caplog.records][-1] == "unrecorded"  # type: ignore[attr-defined]
+        with pytest.raises(ExecutionHeld):
+            task()
 
     def test_at_most_once_it_is_in_doubt_then(self, proxy: Proxy, settings: Settings) -> None:
         settings.LEDGER = {"RECONNECT_SECONDS": 1}
@@ -412,3 +435,26 @@ def test_a_lost_claim_leaves_no_transaction_open(session: Sessions) -> None:
         " and datname = current_database()"
     )
     assert left.fetchone() == (0,)
+
+
+def test_an_error_of_another_kind_leaves_no_transaction_open(session: Sessions) -> None:
+    """As when somebody's own trigger on the table raises."""
+    server = session()
+    server.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin raise exception 'not here'; end $$;"
+        " create trigger refusing before update on ledger_taskexecution for each row"
+        " when (new.state = 'completed') execute function refuse()"
+    )
+    try:
+
+        @idempotent_task(guarantee="at_least_once")
+        def task() -> int:
+            return current_execution().attempt
+
+        with pytest.raises(Exception, match="not here"):
+            task()
+        assert holder(TaskExecution.objects.get().key) is None
+    finally:
+        server.execute("drop function refuse cascade")
+    assert task() == 2

@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from ledger import LostClaim, UnusableArgument, current_execution, idempotent_task, periods
 from ledger.models import OutboxMessage, TaskExecution
-from ledger.outbox import relay
+from ledger.outbox import publish, relay
 from ledger.sweep import sweep
 from ledger.tasks import relay as relay_task
 from ledger.testing import Clock
@@ -78,6 +78,13 @@ def test_it_is_published_right_after_the_commit_and_not_before(inbox: Inbox, tas
     assert message.published_at >= message.created_at
     assert message.execution == TaskExecution.objects.get()
     task(7)
+    assert published(inbox) == []
+
+
+def test_what_the_relay_has_published_meanwhile_is_not_published_again(inbox: Inbox) -> None:
+    pay(7)
+    assert len(published(inbox)) == 1
+    assert publish("default", [OutboxMessage.objects.get().id]) == 0
     assert published(inbox) == []
 
 

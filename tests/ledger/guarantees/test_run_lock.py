@@ -120,6 +120,25 @@ def test_no_timeout_of_the_database_ends_a_lock_that_waits(session: Sessions, na
         server.execute(f"alter database {database} reset {name}")
 
 
+def test_it_takes_no_member_of_djangos_pool() -> None:
+    """Bodies may be waiting for the last one."""
+
+    @idempotent_task(guarantee="at_least_once")
+    def task() -> int:
+        return Effect.objects.count()
+
+    settings = connection.settings_dict
+    pool = {"min_size": 1, "max_size": 1, "timeout": 5}
+    lasting, settings["CONN_MAX_AGE"] = settings["CONN_MAX_AGE"], 0
+    there = connection.get_connection_params()
+    try:
+        with rerouted(there.get("host", ""), there.get("port", 5432), pool=pool):
+            assert task() == 0
+            connection.close_pool()
+    finally:
+        settings["CONN_MAX_AGE"] = lasting
+
+
 class PgBouncer:
     """In transaction mode, with one server connection for each of its clients' transactions."""
 

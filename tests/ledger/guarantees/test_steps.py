@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from ledger import (
     ExecutionHeld,
@@ -124,6 +124,22 @@ def test_a_steps_effect_and_its_record_commit_together(session: Sessions) -> Non
     task()
 
     assert seen == [[(0, 0)], [(0, 0)], [(1, 1)]]
+
+
+def test_a_step_that_cannot_be_recorded_has_no_effect(session: Sessions) -> None:
+    server = session()
+    server.execute("alter table ledger_executionstep add constraint no check (name <> 'one')")
+    try:
+
+        @idempotent_task(guarantee="at_least_once")
+        def task() -> None:
+            current_execution().step("one", lambda: Effect.objects.create(key="one").key)
+
+        with pytest.raises(IntegrityError):
+            task()
+    finally:
+        server.execute("alter table ledger_executionstep drop constraint no")
+    assert not Effect.objects.exists()
 
 
 def test_what_a_failed_step_wrote_is_rolled_back_and_the_body_may_go_on() -> None:
