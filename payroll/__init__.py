@@ -3,7 +3,7 @@
 Tables (models/), each amount beside its currency:
 
     payroll_paypolicy     thresholds in minutes, multipliers, night and holidays, rounding
-    payroll_employee      number, currency, time zone, policy, hired_on, left_on
+    payroll_employee      number, currency, time zone, policy, hired_on, left_on, email, iban
     payroll_hourlyrate    what an hour is worth from a day on
     payroll_worklog       check_in, check_out (null while missing), time zone of the clock
     payroll_payslip       employee, year, month, sequence; kind regular or correction; minutes,
@@ -11,7 +11,7 @@ Tables (models/), each amount beside its currency:
     payroll_payslipline   kind, minutes, rate, multiplier, amount; they sum to the payslip's net
     payroll_journalentry  for a payslip or for a payment
     payroll_journalline   account and amount, debits positive; an entry's lines sum to zero
-    payroll_payment       net pay, pending or sent
+    payroll_payment       net pay, pending or sent; the bank's number of it
 
 Payslips and journals are never updated or deleted; triggers refuse it. A month is corrected by
 another payslip with the next sequence, holding the difference. Nothing in these tables keeps a
@@ -19,8 +19,13 @@ month from being posted twice: tasks.py and the commands go through the ledger, 
 
 The money: posting a payslip debits wages_expense with the gross and credits withholding_payable and
 wages_payable with the net. If there is net pay, a pending payment is written in the same commit.
-Sending it debits wages_payable and credits bank. A negative correction leaves a debit in
-wages_payable, which the employee owes.
+Once the bank has booked it, wages_payable is debited and bank credited. A negative correction
+leaves a debit in wages_payable, which the employee owes.
+
+What leaves the database, payments and e-mails, is committed with the payslip as a follow-up; how a
+payment reaches a bank, paying.py says, what becomes of those that do not, chasing.py, and what a
+person does then, docs/payments.md. A month for many employees is the steps of one execution
+(bulk.py).
 
 The rules (rules/), in the employee's time zone and with the policy's figures:
 

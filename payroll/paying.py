@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from ledger import current_execution
 from payroll.bank.client import (
@@ -50,10 +51,20 @@ AT_MOST_ONCE = Guarantee(
 
 
 def configured() -> tuple[Guarantee, Callable[[int], dict[str, Any]]]:
-    """The guarantee that the settings ask for, and what pays under it, by a payment's id."""
+    """The guarantee that the settings ask for, and what pays under it, by a payment's id.
+
+    Raises ImproperlyConfigured.
+    """
     if not settings.BANK_URL:
         return EXACTLY_ONCE, lambda payment_id: describe(settle_payment(payment_id))
-    bank = BankClient(settings.BANK_URL, settings.BANK_TIMEOUT)
+    if settings.BANK_TIMEOUT <= 0:
+        raise ImproperlyConfigured(
+            f"BANK_TIMEOUT is {settings.BANK_TIMEOUT:g}: give seconds, more than 0."
+        )
+    try:
+        bank = BankClient(settings.BANK_URL, settings.BANK_TIMEOUT)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"BANK_URL: {error}") from None
     with_key = settings.BANK_HONOURS_KEYS
     guarantee = AT_LEAST_ONCE if with_key else AT_MOST_ONCE
     return guarantee, lambda payment_id: send(payment_id, bank, with_key=with_key)
