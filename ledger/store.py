@@ -18,7 +18,7 @@ from django.db import DatabaseError, ProgrammingError
 from psycopg.pq import Escaping
 
 from . import readable
-from .exceptions import LedgerError
+from .exceptions import LedgerError, PayloadMismatch
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .execution import Execution
 
 CLAIM_LOST = "LDG01"
+OTHER_STEPS = "LDG02"
 
 _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
@@ -82,7 +83,15 @@ def claim(connection: Connection, call: Call, *, joined: bool) -> Live:
         options.max_crashes,
         not joined and options.guarantee == "exactly_once",
     )
-    return _claim_and_lock(connection, call, _CLAIM, parameters, joined)
+    try:
+        return _claim_and_lock(connection, call, _CLAIM, parameters, joined)
+    except DatabaseError as error:
+        if _sqlstate(error) != OTHER_STEPS:
+            raise
+        raise PayloadMismatch(
+            f"{call.key} has done steps with other arguments than this call's, which cannot go on "
+            "behind them. To do all of it with these, clear it first."
+        ) from error
 
 
 def take_over(connection: Connection, call: Call, orphan: Live, *, joined: bool) -> Live:
@@ -269,7 +278,12 @@ def mark_published(connection: Connection, id: int, error: str | None) -> None:
 
 
 def is_lost_claim(error: BaseException) -> bool:
-    return getattr(error.__cause__, "sqlstate", None) == CLAIM_LOST
+    return _sqlstate(error) == CLAIM_LOST
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    state: str | None = getattr(error.__cause__, "sqlstate", None)
+    return state
 
 
 def _claim_and_lock(
@@ -321,7 +335,7 @@ def _send(
             query = sql.encode() % tuple([_literal(escaping, value) for value in parameters])
             return psycopg.ClientCursor(connection.connection).execute(query)
     except ProgrammingError as error:
-        if getattr(error.__cause__, "sqlstate", None) in ("42883", "42P01"):
+        if _sqlstate(error) in ("42883", "42P01"):
             raise LedgerError(
                 f"the ledger is not installed in database {connection.alias!r} ({error}). "
                 f"Run: python manage.py migrate ledger --database {connection.alias}"

@@ -75,6 +75,11 @@ begin
             perform ledger_record(live.id, 'held', live.attempt, p_task_id, p_worker, '',
                 format('%s workers lost in a row', live.crashes));
             return null;
+        elsif found and live.args_hash <> p_args_hash
+            and exists (select from ledger_executionstep where execution_id = live.id) then
+            -- A failed attempt binds nobody to its arguments, but its steps were done with them.
+            raise exception 'execution % has done steps with other arguments', live.id
+                using errcode = 'LDG02';
         elsif found then
             update ledger_taskexecution
                 set state = 'running', attempt = attempt + 1, args_hash = p_args_hash,

@@ -13,6 +13,8 @@ from django.db import transaction
 
 from ledger import current_execution, idempotent_task
 from ledger.early import EarlyPublish
+from ledger.models import OutboxMessage
+from ledger.outbox import publish
 from tests.ledger.inbox import Inbox
 from tests.ledger.marks import commits
 
@@ -107,6 +109,19 @@ class TestSilence:
 
         task()
         assert not inbox.is_empty
+
+    def test_for_what_was_committed_before(self, inbox: Inbox) -> None:
+        @idempotent_task()
+        def sending() -> None:
+            current_execution().enqueue(send.s(1))
+
+        @idempotent_task()
+        def relaying() -> int:
+            return publish("default", [OutboxMessage.objects.get().id])
+
+        sending()
+        OutboxMessage.objects.update(published_at=None)
+        assert relaying() == 1
 
     def test_for_a_body_that_commits_by_itself(self, inbox: Inbox) -> None:
         @idempotent_task(guarantee="at_least_once")

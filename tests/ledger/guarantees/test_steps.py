@@ -18,12 +18,14 @@ from ledger import (
     LedgerError,
     LostClaim,
     OpenTransaction,
+    PayloadMismatch,
     UnstorableResult,
     UnusableArgument,
     current_execution,
     idempotent_task,
     release,
 )
+from ledger.lookup import clear
 from ledger.models import ExecutionStep, TaskExecution
 from tests.ledger.guarantees.locks import cut
 from tests.ledger.marks import commits
@@ -227,6 +229,47 @@ def test_an_exactly_once_task_may_be_a_step() -> None:
     assert task() == [1, 2, 3]
     assert runs == [2, 1, 3]
     assert sorted(Effect.objects.values_list("key", flat=True)) == ["1", "2", "3"]
+
+
+class TestOtherArguments:
+    """With ``key=``, a call may name the same execution with other arguments."""
+
+    def task(self) -> Any:
+        @idempotent_task(guarantee="at_least_once", key="month")
+        def task(month: int, employees: list[int], *, late: bool = False) -> list[int]:
+            step = current_execution().step
+            done = [step("all", lambda: employees)] if not late else []
+            if current_execution().attempt == 1:
+                fail()
+            return done or step("all", lambda: employees)  # type: ignore[return-value]
+
+        return task
+
+    def test_steps_done_with_others_are_not_passed_off_as_theirs(self) -> None:
+        task = self.task()
+        with pytest.raises(ValueError, match="not this time"):
+            task(11, [1, 2])
+        for _ in range(2):
+            with pytest.raises(PayloadMismatch, match=r"idempotent:.*done steps with other.*clear"):
+                task(11, [1, 2, 3])
+        assert TaskExecution.objects.get().state == "failed"
+
+        assert task(11, [1, 2]) == [[1, 2]]
+
+    def test_cleared_it_does_all_of_it_with_these(self) -> None:
+        task = self.task()
+        with pytest.raises(ValueError, match="not this time"):
+            task(11, [1, 2])
+        clear(TaskExecution.objects.get().key, "default", reason="one is missing", actor="ana")
+        with pytest.raises(ValueError, match="not this time"):
+            task(11, [1, 2, 3])
+        assert task(11, [1, 2, 3]) == [[1, 2, 3]]
+
+    def test_a_failure_without_steps_binds_nobody(self) -> None:
+        task = self.task()
+        with pytest.raises(ValueError, match="not this time"):
+            task(11, [1, 2], late=True)
+        assert task(11, [1, 2, 3], late=True) == [1, 2, 3]
 
 
 class TestLostClaims:
