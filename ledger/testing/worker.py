@@ -131,6 +131,7 @@ class Workers:
                     "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
                     "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
                     VARIABLE: json.dumps(told),
+                    "PGAPPNAME": self._queue,
                     **(environment or {}),
                 },
             )
@@ -157,8 +158,26 @@ def workers(path: str, folder: Path) -> Iterator[Workers]:
             for worker in started.started:
                 worker.stop()
                 print(f"\n--- worker {worker.pid} ---\n{worker.log}")
+            _end_sessions(queue)
             with app.connection_for_write() as broker:
                 app.amqp.queues[queue](broker.default_channel).delete()
+
+
+def _end_sessions(application_name: str) -> None:
+    """Until the server next hears from a killed process, what its session locked stays locked, and
+    a test's database cannot be emptied."""
+    from django.db import connection
+
+    deadline = time.monotonic() + 30
+    ended = False
+    while not ended and time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = %s",
+                [application_name],
+            )
+            ended = not cursor.fetchall()
 
 
 def _app_at(path: str) -> tuple[Celery, str]:

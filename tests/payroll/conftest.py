@@ -1,3 +1,5 @@
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +13,7 @@ from ledger.testing import Worker
 from ledger.testing.worker import Workers, workers
 from tests.payroll import manage as commands
 from tests.payroll.manage import Manage
+from tests.workers import wait_until
 
 
 @pytest.fixture
@@ -51,12 +54,27 @@ def _workers(
 @contextmanager
 def kept(workers: Workers, **options: Any) -> Iterator[Worker]:
     """A worker with two processes, kept for the module while it lives; what it logs meanwhile is
-    printed."""
+    printed. Before the database is emptied, it finishes what it was sent."""
     living = [worker for worker in workers.started if worker.is_alive]
     worker = living[0] if living else workers(2, **options)
     seen = len(worker.log)
-    yield worker
-    print(worker.log[seen:])
+    try:
+        yield worker
+        wait_until(lambda: not _unfinished(worker.log[seen:]), what="the end of the worker's tasks")
+    finally:
+        print(worker.log[seen:])
+
+
+RECEIVED = re.compile(r"Task \S+\[(\S+)\] received")
+ENDED = re.compile(r"Task \S+\[(\S+)\] (?:succeeded|raised|retry|ignored|rejected)")
+
+
+def _unfinished(log: str) -> bool:
+    """Whether a task was received more often than it has ended, and no process was lost with it."""
+    return (
+        "WorkerLostError" not in log
+        and (Counter(RECEIVED.findall(log)) - Counter(ENDED.findall(log))) != Counter()
+    )
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_a_payslip_is_paid_and_the_employee_told(
     assert in_the_books(payment)[::2] == ("sent", 1)
     [message] = mailbox.to(someone.email)
     assert message["Subject"] == "Your payslip for October 2025"
-    text = str(message.get_payload())
+    text = message.get_payload(decode=True).decode()
     assert "Dear Dana Weber," in text
     assert "800.00 EUR gross, 600.00 EUR net" in text
 
