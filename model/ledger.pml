@@ -430,8 +430,8 @@ reconnect:
             if
             :: seen_the_same && seen == running -> goto lost_again
             :: else ->
-                cover(commit_arrived_without_its_answer, seen_the_same && seen == completed);
-                cover(claim_lost, !seen_the_same);
+                cover(commit_arrived_without_its_answer, !failing && seen_the_same && seen == completed);
+                cover(claim_lost, !failing && !(seen_the_same && seen == completed));
                 goto raised
             fi
        }
