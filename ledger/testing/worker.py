@@ -84,7 +84,7 @@ class Workers:
     def __init__(self, app: Celery, path: str, queue: str, folder: Path) -> None:
         self._app = app
         self._path = path
-        self._queue = queue
+        self.queue = queue
         self._folder = folder
         self.started: list[Worker] = []
 
@@ -106,14 +106,14 @@ class Workers:
         from django.conf import settings
         from django.db import connections
 
-        name = f"worker{len(self.started) + 1}-{self._queue}"
+        name = f"worker{len(self.started) + 1}-{self.queue}"
         argv = ["worker", "--pool", pool, "--concurrency", str(concurrency)]
-        argv += ["--hostname", f"{name}@%h", "--queues", self._queue, "--loglevel", "INFO"]
+        argv += ["--hostname", f"{name}@%h", "--queues", self.queue, "--loglevel", "INFO"]
         argv += ["--include", ",".join(["ledger.testing.crashing", *include])]
         argv += ["--without-gossip", "--without-mingle", "--without-heartbeat", *options]
         told = {
             "app": self._path,
-            "queue": self._queue,
+            "queue": self.queue,
             "argv": argv,
             "settings": {name: self._app.conf.get(name) for name in SHARED},
             "databases": {alias: connections[alias].settings_dict["NAME"] for alias in connections},
@@ -131,7 +131,7 @@ class Workers:
                     "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
                     "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
                     VARIABLE: json.dumps(told),
-                    "PGAPPNAME": self._queue,
+                    "PGAPPNAME": self.queue,
                     **(environment or {}),
                 },
             )
@@ -160,7 +160,9 @@ def workers(path: str, folder: Path) -> Iterator[Workers]:
                 print(f"\n--- worker {worker.pid} ---\n{worker.log}")
             _end_sessions(queue)
             with app.connection_for_write() as broker:
-                app.amqp.queues[queue](broker.default_channel).delete()
+                left = app.amqp.queues[queue](broker.default_channel)
+                left.declare()  # kombu forgets what it has not seen: the binding would stay
+                left.delete()
 
 
 def _end_sessions(application_name: str) -> None:

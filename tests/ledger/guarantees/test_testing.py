@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from celery import Task, current_app, shared_task
 from celery.exceptions import Retry
+from django.conf import settings
 from django.db import connection
 
 from ledger import DuplicateExecution, current_execution, idempotent_daily_task, idempotent_task
@@ -311,6 +313,20 @@ class TestPlugin:
             [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
         )
         assert done.stdout == "[]\n"
+
+    @commits
+    def test_nothing_stays_behind_on_the_broker(self, broker: None, tmp_path: Path) -> None:
+        if not settings.CELERY_BROKER_URL.startswith("redis"):
+            pytest.skip("RabbitMQ drops the queue by itself")
+        with workers("core.celery:app", tmp_path) as started:
+            started(include=["tests.ledger.guarantees.tasks"])
+            assert least.delay("a").get(timeout=30)["attempt"] == 1
+            least.delay("b")
+            name = started.queue
+        with current_app.connection() as connected:
+            channel: Any = connected.default_channel
+            client = redis.Redis(connection_pool=channel.client.connection_pool)
+            assert [key for key in client.scan_iter(count=1000) if name.encode() in key] == []
 
     @commits
     def test_a_broker_in_memory_is_refused_with_the_remedy(self, tmp_path: Path) -> None:
