@@ -176,6 +176,12 @@ def broken() -> Iterator[Search]:
         "at_most_once", merged, "run_again_only_with_reason", MERGED=None, DUPLICATES=1, FAILURES=1
     )
 
+    yield without("exactly_once", f"{merged}: an insert", "one_live_row", MERGED=None)
+    yield without(
+        "exactly_once", f"{merged}: a move", "legal_moves", MERGED=None, DUPLICATES=1, FAILURES=1
+    )
+    yield without("exactly_once", "ledger_lock reads first", "own_attempt_only", MERGED_LOOK=None)
+
     unfenced = "completes without its fence"
     yield without("exactly_once", unfenced, "effects_commit_once", UNFENCED=None, HANDS=1)
     yield without("at_least_once", unfenced, "no_stale_completion", UNFENCED=None, HANDS=1)
@@ -205,6 +211,13 @@ def broken() -> Iterator[Search]:
     )  # fmt: skip
     yield without(
         "exactly_once", "a lost claim does not raise", "effects_commit_once", SILENT=None, HANDS=1
+    )
+    yield without(
+        "exactly_once",
+        "a lost claim does not raise, and is not completed",
+        "effects_with_completion",
+        SILENT=None,
+        HANDS=1,
     )
     yield without(
         "exactly_once", "locks let go before the commit is visible", "effects_commit_once",
