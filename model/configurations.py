@@ -214,7 +214,7 @@ def broken() -> Iterator[Search]:
     )
     yield without(
         "exactly_once",
-        "a lost claim does not raise, and is not completed",
+        "a lost claim does not raise: its row",
         "effects_with_completion",
         SILENT=None,
         HANDS=1,
