@@ -70,7 +70,7 @@ class Laboratory:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return Outcome(killed_by=tests[0], reason="it hangs")
-        failed = re.search(r"^FAILED tests/(\S+)(?: - (.*))?", pytest.stdout, re.MULTILINE)
+        failed = re.search(r"^FAILED tests/(.+?)(?: - (.*))?$", pytest.stdout, re.MULTILINE)
         if pytest.returncode == 0:
             return Outcome()
         if failed is None:

@@ -347,7 +347,7 @@ CRASHES = [
         SQL,
         "        set state = case guarantee when 'at_most_once' then 'held' else 'failed' end,",
         "        set state = 'failed',",
-        ("ledger/stateful",),
+        ("ledger/test_recovery.py",),
     ),
     Mutation(
         "at most once, a failure runs it again",
