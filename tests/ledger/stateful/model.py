@@ -89,6 +89,11 @@ class Model:
         return row.expires is not None and row.expires <= self.now
 
     @property
+    def is_stopped(self) -> bool:
+        """Something waits for a person, or for the next delivery."""
+        return any(row.state in ("held", "failed") and row.retired is None for row in self.rows)
+
+    @property
     def unpublished(self) -> list[Message]:
         return [message for message in self.messages if not message.published]
 
