@@ -15,6 +15,10 @@ from tests.ledger.stateful.tasks import MAX_CRASHES, TTL_HOURS
 
 RETENTION_HOURS = 400 * 24
 ANSWERED = 0
+ATTEMPT_ALONE = True
+"""A known defect, see docs/reliability.md: a claim is recognised by its attempt, although the key's
+execution is another one by now. To be removed with the defect: False is what is promised."""
+
 Then = Callable[[], Stop]
 
 
@@ -62,6 +66,7 @@ class Delivery:
     gated: bool = False
     then: Then | None = None
     claimed: int | None = None
+    claimed_row: Row | None = None
     row: Row | None = None
     attempt: int = 0
     is_cut: bool = False
@@ -111,12 +116,14 @@ class Model:
     def _claim(self, delivery: Delivery) -> Stop:
         assert delivery.key
         delivery.claimed = self._claimed(delivery.key)
+        delivery.claimed_row = self.live(delivery.key)
         return self._gate(delivery, "run lock", lambda: self._look(delivery))
 
     def _claim_again(self, delivery: Delivery) -> Stop:
         """At once: a gate stays open until its worker stops again."""
         assert delivery.key
         delivery.claimed = self._claimed(delivery.key)
+        delivery.claimed_row = self.live(delivery.key)
         return self._look(delivery)
 
     def _claimed(self, key: Key) -> int | None:
@@ -150,7 +157,7 @@ class Model:
         if live is None:
             return self._claim_again(delivery) if is_free else self._busy(delivery)
         if live.state == "running":
-            if live.attempt == delivery.claimed:
+            if live.attempt == delivery.claimed and (live is delivery.claimed_row or ATTEMPT_ALONE):
                 return self._begin(delivery, live) if is_free else self._lock_again(delivery)
             return self._look_twice(delivery, live) if is_free else self._busy(delivery)
         if live.state == "held":
@@ -176,6 +183,7 @@ class Model:
 
         def take_over() -> Stop:
             delivery.claimed = self._taken_over(orphan, attempt)
+            delivery.claimed_row = orphan
             return self._gate(delivery, "run lock", lambda: self._look(delivery))
 
         return self._stop(delivery, PAUSE, take_over)
