@@ -1,55 +1,22 @@
-"""The ledger in the admin: to read and to search, never to change."""
+"""The list of executions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .models import ExecutionEvent, ExecutionStep, OutboxMessage, TaskExecution
+from ..models import TaskExecution
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[TaskExecution]
-    TabularInline = admin.TabularInline[Any, TaskExecution]
 else:
-    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    ModelAdmin = admin.ModelAdmin
 
 
-class ReadOnly:
-    """No add, no edit, no delete: rows are written by the protocol alone."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class EventInline(ReadOnly, TabularInline):
-    model = ExecutionEvent
-    ordering = ("id",)
-    fields = ("at", "kind", "attempt", "task_id", "worker", "actor", "reason", "traceback")
-
-
-class StepInline(ReadOnly, TabularInline):
-    model = ExecutionStep
-    ordering = ("id",)
-    fields = ("name", "attempt", "completed_at", "result")
-
-
-class FollowUpInline(ReadOnly, TabularInline):
-    model = OutboxMessage
-    ordering = ("id",)
-    fields = ("task_name", "task_id", "created_at", "published_at", "tries", "error")
-
-
-@admin.register(TaskExecution)
-class TaskExecutionAdmin(ReadOnly, ModelAdmin):
+class ListOfExecutions(ModelAdmin):
     list_display = (
         "state",
         "task_name",
@@ -67,7 +34,6 @@ class TaskExecutionAdmin(ReadOnly, ModelAdmin):
     search_fields = ("key", "task_id")
     search_help_text = "Key or Celery task id, or the beginning of one"
     ordering = ("-id",)
-    inlines = (EventInline, StepInline, FollowUpInline)
     show_full_result_count = False
 
     @admin.display(description="key")
