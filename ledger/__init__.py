@@ -13,6 +13,7 @@ Where things are, in the order a delivery meets them:
 
     decorators     the three decorators          options      their options, checked at import
     call           one call                      protection   a decorated function, found by name
+    exempt         tasks left out, and why
     delivery       the message it came in        periods      the business date pinned in it
     keys           canonical arguments, the key  readable     the arguments, for people
     guarantees/    the protocol, one file each   protocol     what all guarantees decide alike
@@ -41,6 +42,7 @@ from .exceptions import (
     UnusableArgument,
 )
 from .execution import current_execution
+from .exempt import non_idempotent
 from .lookup import check_idempotency_status, clear_idempotency_key, make_idempotency_key, release
 
 __all__ = [
@@ -62,5 +64,6 @@ __all__ = [
     "idempotent_once",
     "idempotent_task",
     "make_idempotency_key",
+    "non_idempotent",
     "release",
 ]

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from . import guarantees
 from .call import Call
 from .exceptions import ImproperTask
+from .exempt import REASON
 from .options import KeyOption, UsingOption, checked
 from .protection import MARK, Protected
 
@@ -67,6 +68,11 @@ def idempotent_task(
         if hasattr(function, MARK):
             raise ImproperTask(
                 f"{function.__module__}.{function.__qualname__}: it is already under the ledger. "
+                "Leave one of the decorators."
+            )
+        if hasattr(function, REASON):
+            raise ImproperTask(
+                f"{function.__module__}.{function.__qualname__}: it is marked non_idempotent. "
                 "Leave one of the decorators."
             )
         options = checked(

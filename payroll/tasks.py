@@ -11,7 +11,7 @@ from typing import Any
 from celery import Task, shared_task
 from django.conf import settings
 
-from ledger import current_execution, idempotent_task
+from ledger import current_execution, idempotent_task, non_idempotent
 from payroll import bulk, chasing, paying
 from payroll.models import Payslip
 from payroll.months import Month
@@ -62,6 +62,7 @@ def notify_payslip(self: Task, payslip_id: int) -> dict[str, Any]:
 
 
 @shared_task(name="payroll.tasks.chase_payments")
+@non_idempotent("looks at what is open, and sends it by tasks that are under the ledger")
 def chase_payments() -> dict[str, int]:
     """Look after open payments, where payments are sent by themselves: see `chasing`."""
     if not settings.PAYROLL_FOLLOW_UPS:
