@@ -72,9 +72,9 @@ class Looks:
         self.left -= 1
         if not self.left:
             return self._in_progress()
-        if live.state == "running" and live.claimed == live.attempt:  # ours; somebody looks at it
+        if live.is_claimed:  # and somebody looks at it
             time.sleep(SECOND_LOOK / 10)
-            return partial(store.lock_again, claimed=live.claimed)
+            return partial(store.lock_again, mine=live)
         if live.is_orphan:
             time.sleep(SECOND_LOOK)
             return partial(store.take_over, orphan=live)

@@ -39,8 +39,9 @@ _STAY = "select ledger_stay(%s)"
 class Live(NamedTuple):
     """The live row as read after trying the run lock; ``id`` is None where there is none."""
 
-    claimed: int | None
-    """The attempt this delivery claimed; 0: the row answers it; None: neither."""
+    claimed: list[int] | None
+    """Id and attempt that this delivery claimed; attempt 0: that row answers it; None: neither. The
+    attempt alone would not do: a key that was cleared begins again at 1."""
     locked: bool
     id: int | None
     state: str | None
@@ -51,12 +52,16 @@ class Live(NamedTuple):
     result: str | None
 
     @property
+    def is_claimed(self) -> bool:
+        return self.state == "running" and self.claimed == [self.id, self.attempt]
+
+    @property
     def is_ours(self) -> bool:
-        return self.locked and self.state == "running" and self.attempt == self.claimed
+        return self.locked and self.is_claimed
 
     @property
     def is_answer(self) -> bool:
-        return self.claimed == 0 and self.state == "completed"
+        return self.state == "completed" and self.claimed == [self.id, 0]
 
     @property
     def is_orphan(self) -> bool:
@@ -109,9 +114,10 @@ def take_over(connection: Connection, call: Call, orphan: Live, *, joined: bool)
     return _claim_and_lock(connection, call, _TAKE_OVER, parameters, joined)
 
 
-def lock_again(connection: Connection, call: Call, claimed: int, *, joined: bool) -> Live:
+def lock_again(connection: Connection, call: Call, mine: Live, *, joined: bool) -> Live:
     """Try the run lock once more for an attempt that this delivery has already claimed."""
-    return _claim_and_lock(connection, call, "select %s::integer", (claimed,), joined)
+    sql = "select array[%s, %s]::bigint[]"
+    return _claim_and_lock(connection, call, sql, (mine.id, mine.attempt), joined)
 
 
 def complete(

@@ -175,7 +175,7 @@ def _settle(
                 with line.wrap_database_errors:
                     line.connection.commit()
                 return True
-            now = store.lock_again(line, call, joined=False, claimed=live.attempt)
+            now = store.lock_again(line, call, mine=live, joined=False)
             if (now.id, now.attempt) != (live.id, live.attempt):
                 return False
             if now.state != "running":

@@ -29,23 +29,24 @@ create or replace function ledger_record(
         (p_execution, p_kind, ledger_now(), p_attempt, p_task_id, p_worker, p_actor, p_reason, p_traceback)
 $$;
 
--- CLAIM. Returns the attempt that is now the caller's; 0 where the execution is completed, its skip
--- recorded, so that the caller answers from it; null where there is nothing to claim (running, held,
--- completed with other arguments, or somebody holds the lock).
+-- CLAIM. Returns the execution's id and the attempt that is now the caller's; attempt 0 where it is
+-- completed, its skip recorded, so that the caller answers from it; null where there is nothing to claim
+-- (running, held, completed with other arguments, or somebody holds the lock).
 -- The lock comes before the insert, so that a claim never waits on the unfinished insert of a
 -- transaction that joined the caller's. What is completed is stable and answered without the lock.
--- The lock ends with this claim's commit; ledger_lock takes it again for the run, and the attempt tells
--- whether anybody came between.
+-- The lock ends with this claim's commit; ledger_lock takes it again for the run, and id and attempt tell
+-- whether anybody came between: a key that was cleared meanwhile begins again at attempt 1.
 -- p_async: the commit may be asynchronous where the effects commit in the same database later: the
 -- WAL is ordered, so their durable commit makes this one durable. Never for effects elsewhere.
 create or replace function ledger_claim(
     p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period date,
     p_guarantee text, p_task_id text, p_root_id text, p_worker text,
     p_max_crashes integer, p_async boolean
-) returns integer language plpgsql volatile set enable_seqscan = off as $$
+) returns bigint[] language plpgsql volatile set enable_seqscan = off as $$
 declare
     locked boolean := pg_try_advisory_xact_lock(ledger_lock_id(p_key));
     live record;
+    mine bigint;
     moment timestamptz := ledger_now();
     ignored text;
 begin
@@ -60,7 +61,7 @@ begin
                 return null;
             end if;
             perform ledger_record(live.id, 'skipped', live.attempt, p_task_id, p_worker);
-            return 0;
+            return array[live.id, 0];
         end if;
         if not locked or live.state in ('running', 'held') then
             return null;
@@ -86,7 +87,7 @@ begin
                     arguments = p_arguments::jsonb, task_id = p_task_id, root_id = p_root_id,
                     worker = p_worker, started_at = moment, expires_at = null, error = ''
                 where id = live.id;
-            return live.attempt + 1;
+            return array[live.id, live.attempt + 1];
         end if;
     elsif not locked then
         return null;
@@ -97,8 +98,9 @@ begin
          task_id, root_id, worker, claimed_at, started_at, retired_reason, error)
     values
         (p_key, p_task_name, p_args_hash, p_arguments::jsonb, p_period, p_guarantee, 'running', 1, 0,
-         p_task_id, p_root_id, p_worker, moment, moment, '', '');
-    return 1;
+         p_task_id, p_root_id, p_worker, moment, moment, '', '')
+    returning id into mine;
+    return array[mine, 1];
 end $$;
 
 -- LOCK, then read. The first statement of the run's own transaction: holding this lock is what "the
@@ -184,11 +186,11 @@ end $$;
 
 -- TAKE OVER an attempt whose lock was found free: its worker died. Committed before the body runs,
 -- so that a task that kills its workers can be counted, and held after too many.
--- Returns the new attempt, or null where somebody else was first or the execution is now held.
+-- Returns id and new attempt, or null where somebody else was first or the execution is now held.
 create or replace function ledger_take_over(
     p_key text, p_id bigint, p_attempt integer, p_max_crashes integer,
     p_task_id text, p_root_id text, p_worker text
-) returns integer language plpgsql volatile set enable_seqscan = off as $$
+) returns bigint[] language plpgsql volatile set enable_seqscan = off as $$
 declare
     live ledger_taskexecution;
 begin
@@ -213,7 +215,7 @@ begin
             worker = p_worker, started_at = ledger_now()
         where id = p_id;
     perform ledger_record(p_id, 'taken_over', p_attempt + 1, p_task_id, p_worker);
-    return p_attempt + 1;
+    return array[p_id, p_attempt + 1];
 end $$;
 
 -- ANSWER a delivery that is probably a duplicate with its result, or null where it is none, without a
@@ -305,15 +307,15 @@ create or replace function ledger_record_late(
 ) returns void language plpgsql volatile set enable_seqscan = off as $$
 declare
     mine bigint;
-    claimed integer := ledger_claim(p_key, p_task_name, p_args_hash, p_arguments, p_period, p_guarantee,
+    claimed bigint[] := ledger_claim(p_key, p_task_name, p_args_hash, p_arguments, p_period, p_guarantee,
         p_task_id, p_root_id, p_worker, 2147483647, false);
 begin
     select id into mine from ledger_taskexecution where key = p_key and retired_at is null;
-    if claimed > 0 then
-        perform ledger_complete(mine, claimed, p_result, p_ttl);
+    if claimed[2] > 0 then
+        perform ledger_complete(mine, claimed[2]::integer, p_result, p_ttl);
     end if;
     if mine is not null then
-        perform ledger_record(mine, 'unprotected', coalesce(nullif(claimed, 0), 1), p_task_id, p_worker,
+        perform ledger_record(mine, 'unprotected', coalesce(nullif(claimed[2], 0), 1)::integer, p_task_id, p_worker,
             '', 'ran while the ledger could not be reached');
     end if;
 end $$;

@@ -11,6 +11,7 @@ from typing import TypeVar
 from django.db import connection
 
 import ledger
+from ledger import run_lock
 from tests.workers import wait_until
 
 T = TypeVar("T")
@@ -62,8 +63,9 @@ class Gate:
         """``function``, for a thread of its own: it will stop at the gate."""
 
         def run() -> T:
-            with connection.cursor() as cursor:
-                cursor.execute("set application_name = 'late'")
+            with run_lock.borrowed(connection.alias) as line:
+                for either in (connection, line):
+                    either.cursor().execute("set application_name = 'late'")
             return function()
 
         return run

@@ -11,7 +11,13 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from ledger import ExecutionInProgress, current_execution, idempotent_task, protocol
+from ledger import (
+    ExecutionHeld,
+    ExecutionInProgress,
+    current_execution,
+    idempotent_task,
+    protocol,
+)
 from ledger.models import ExecutionEvent, State, TaskExecution
 from tests.ledger.gate import Gate
 from tests.ledger.marks import commits
@@ -232,7 +238,7 @@ def test_a_claim_that_was_taken_over_by_one_who_died_too_is_a_claim_no_more(
             "select ledger_take_over(key, id, attempt, 3, '', '', 'dies now')"
             " from ledger_taskexecution"
         )
-        assert taken.fetchone() == (2,)
+        assert taken.fetchone() == ([TaskExecution.objects.get().id, 2],)
         gate.open()
         assert late.result(PATIENCE) == 3
 
@@ -243,6 +249,40 @@ def test_a_claim_that_was_taken_over_by_one_who_died_too_is_a_claim_no_more(
         ("abandoned", 2),
         ("taken_over", 3),
     ]
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_most_once"])
+def test_a_claim_is_not_recognised_in_the_first_attempt_of_a_new_execution_of_its_key(
+    guarantee: str, session: Callable[[], psycopg.Connection]
+) -> None:
+    """Cleared between its claim and its lock, and claimed anew by one who may have done the work
+    before it died: the same key, running, attempt 1, and yet not the execution it claimed."""
+    bodies: list[str] = []
+
+    @idempotent_task(guarantee=guarantee)
+    def task() -> int:
+        bodies.append("ran")
+        return current_execution().attempt
+
+    with Gate.at_lock(2) as gate, Elsewhere() as elsewhere:
+        late = elsewhere.call(gate.late(task))
+        gate.wait_for_it()
+        session().execute("select ledger_retire(key, '', 'again') from ledger_taskexecution")
+        session().execute(
+            "select ledger_claim(key, task_name, args_hash, '{}', null, guarantee, 'id', 'root',"
+            " 'dies now', 3, false) from ledger_taskexecution"
+        )
+        gate.open()
+        if guarantee == "at_most_once":
+            with pytest.raises(ExecutionHeld):
+                late.result(PATIENCE)
+            assert bodies == []
+        else:
+            assert late.result(PATIENCE) == 2
+
+    new = TaskExecution.objects.get(retired_at=None)
+    kinds = new.events.order_by("id").values_list("kind", flat=True)
+    assert list(kinds)[:1] == ["abandoned"]
 
 
 def test_a_worker_that_looks_dead_is_looked_at_again_before_it_is_taken_over(

@@ -115,7 +115,8 @@ def test_a_worker_that_died_between_its_claim_and_its_run_is_taken_over(
         "select ledger_claim(%s, %s, %s, '{}', null, 'exactly_once', 'id', 'root', 'w', 3, false)",
         [key, known.task_name, "0" * 64],
     )
-    assert claimed.fetchone() == (1,)
+    row = TaskExecution.objects.get(key=key)
+    assert claimed.fetchone() == ([row.id, 1],)
 
     assert recover() == []  # too young: a living worker would be between its claim and its lock
     taken = session().execute(
@@ -123,8 +124,8 @@ def test_a_worker_that_died_between_its_claim_and_its_run_is_taken_over(
         " where key = %s",
         [key, key],
     )
-    assert taken.fetchone() == (2,)
-    row = TaskExecution.objects.get(key=key)
+    assert taken.fetchone() == ([row.id, 2],)
+    row.refresh_from_db()
     assert (row.state, row.attempt, row.crashes, row.worker) == (State.RUNNING, 2, 1, "other")
 
 

@@ -15,10 +15,6 @@ from tests.ledger.stateful.tasks import MAX_CRASHES, TTL_HOURS
 
 RETENTION_HOURS = 400 * 24
 ANSWERED = 0
-ATTEMPT_ALONE = True
-"""A known defect, see docs/reliability.md: a claim is recognised by its attempt, although the key's
-execution is another one by now. To be removed with the defect: False is what is promised."""
-
 Then = Callable[[], Stop]
 
 
@@ -157,13 +153,13 @@ class Model:
         if live is None:
             return self._claim_again(delivery) if is_free else self._busy(delivery)
         if live.state == "running":
-            if live.attempt == delivery.claimed and (live is delivery.claimed_row or ATTEMPT_ALONE):
+            if live is delivery.claimed_row and live.attempt == delivery.claimed:
                 return self._begin(delivery, live) if is_free else self._lock_again(delivery)
             return self._look_twice(delivery, live) if is_free else self._busy(delivery)
         if live.state == "held":
             return self._done(delivery, raised("ExecutionHeld"))
         if live.state == "completed":
-            if delivery.claimed == ANSWERED:
+            if live is delivery.claimed_row and delivery.claimed == ANSWERED:
                 return self._done(delivery, returned(live.result))
             return self._claim_again(delivery)
         return self._claim_again(delivery) if is_free else self._busy(delivery)
