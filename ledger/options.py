@@ -83,6 +83,11 @@ def checked(
             raise refuse(
                 f"{option}={value!r} is not available", f"Available: {', '.join(allowed)}."
             )
+    if guarantee == "at_most_once" and on_ledger_error == "run":
+        raise refuse(
+            "on_ledger_error='run' runs without a claim, and guarantee='at_most_once' may not",
+            "Leave it at 'raise', or choose guarantee='at_least_once'.",
+        )
     if not (_positive(max_crashes, int) and max_crashes <= MOST_CRASHES):
         raise refuse(
             f"max_crashes={max_crashes!r}", f"Give a whole number from 1 to {MOST_CRASHES:,}."

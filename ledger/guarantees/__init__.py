@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..exceptions import LostClaim
 from ..protocol import SkippedInProgress, refuse_recursion
 from . import at_least_once, at_most_once, exactly_once
 
@@ -20,7 +21,12 @@ _RUN = {
 def run(call: Call) -> Any:
     """Answer, run or refuse one delivery, by the guarantee of its task."""
     refuse_recursion(call)
+    guarantee = call.protected.options.guarantee
     try:
-        return _RUN[call.protected.options.guarantee](call)
+        return _RUN[guarantee](call)
     except SkippedInProgress:
         return None
+    except LostClaim as lost:
+        if guarantee != "at_most_once":  # where a copy might repeat what stands
+            call.delivery.put_back(lost)  # or nobody has the work, should the other run die as well
+        raise

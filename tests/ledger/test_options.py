@@ -72,6 +72,10 @@ class TestWrongOptions:
         message = refused(f"{option}={value!r} is not available", **{option: value})
         assert f"Available: {available}." in message
 
+    def test_running_unprotected_what_must_never_repeat(self) -> None:
+        options = {"guarantee": "at_most_once", "on_ledger_error": "run"}
+        assert "choose guarantee='at_least_once'" in refused("without a claim", **options)
+
     @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None, 2**31])
     def test_max_crashes(self, value: Any) -> None:
         assert "whole number" in refused(f"max_crashes={value!r}", max_crashes=value)

@@ -455,6 +455,20 @@ ANSWERS = [
         ),
     ),
     Mutation(
+        "a lost claim acknowledges its message",
+        "ledger/guarantees/__init__.py",
+        '        if guarantee != "at_most_once":',
+        "        if False:",
+        ("ledger/guarantees/test_workers.py::TestLostClaims",),
+    ),
+    Mutation(
+        "a lost claim is put back at most once, too",
+        "ledger/guarantees/__init__.py",
+        '        if guarantee != "at_most_once":',
+        "        if True:",
+        ("ledger/guarantees/test_workers.py::TestLostClaims",),
+    ),
+    Mutation(
         "putting a message back uses up the task's own retries",
         "ledger/delivery.py",
         "            retries=self.message.retries,",

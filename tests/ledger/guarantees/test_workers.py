@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from celery import current_app
 from celery.exceptions import TimeLimitExceeded
 from celery.result import AsyncResult
 
-from ledger import ExecutionHeld, make_idempotency_key, release
+from ledger import ExecutionHeld, LostClaim, make_idempotency_key, release
 from ledger.models import ExecutionEvent, TaskExecution
 from ledger.sweep import recover
 from ledger.testing import Clock, Crash, Worker, crash_at
 from tests.ledger.guarantees.tasks import (
+    announced,
     careful,
     careful_retried,
     careful_retrying_itself,
@@ -25,6 +27,7 @@ from tests.ledger.guarantees.tasks import (
     stepwise,
 )
 from tests.ledger.marks import commits
+from tests.ledger.workers.site import Gate
 from tests.testapp.faults import Fault
 from tests.testapp.models import Effect
 from tests.workers import wait_until
@@ -102,6 +105,38 @@ def test_a_worker_killed_after_the_completion_replays_its_result(
     assert answer == execution(task, key).result
     assert effects(key) == ["attempt 1"]
     assert story(task, key) == [("skipped", 1)]
+
+
+class TestLostClaims:
+    """Somebody decided about an attempt whose worker lives: here, that it has failed."""
+
+    def lose(self, worker: Worker, task: Any, key: str, folder: Path) -> AsyncResult:
+        gate = Gate(folder / "gate")
+        result = task.apply_async((key,), headers=asking([gate.fault()]))
+        gate.wait_until_reached()
+        TaskExecution.objects.update(state="failed")
+        gate.open()
+        return result
+
+    @pytest.mark.parametrize("task", [announced, least])
+    def test_the_message_is_put_back_and_runs_the_next_attempt(
+        self, worker: Worker, key: str, task: Any, tmp_path: Path
+    ) -> None:
+        result = self.lose(worker, task, key, tmp_path)
+
+        assert result.get(timeout=30)
+        row = execution(task, key)
+        assert (row.state, row.attempt, row.task_id) == ("completed", 2, result.id)
+        assert story(task, key) == [("lost_claim", 1)]
+
+    def test_at_most_once_it_is_not_put_back_because_what_it_did_stands(
+        self, worker: Worker, key: str, tmp_path: Path
+    ) -> None:
+        result = self.lose(worker, most, key, tmp_path)
+
+        with pytest.raises(LostClaim, match="stands"):
+            result.get(timeout=30)
+        assert (execution(most, key).attempt, effects(key)) == (1, ["attempt 1"])
 
 
 def test_the_provider_gets_the_same_key_after_a_crash(worker: Worker, key: str) -> None:
