@@ -14,7 +14,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
-from django.db import DatabaseError, ProgrammingError
+from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError
 from psycopg.pq import Escaping
 
 from . import readable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CLAIM_LOST = "LDG01"
 OTHER_STEPS = "LDG02"
+READ_ONLY = "25006"
 
 _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
@@ -331,7 +332,8 @@ def _then_commit(sql: str, joined: bool) -> str:
 def _send(
     connection: Connection, sql: str, parameters: tuple[Any, ...], *, own_transaction: bool = False
 ) -> psycopg.ClientCursor[Any]:
-    """Errors arrive as Django's; a ledger that is not installed says so."""
+    """Errors arrive as Django's; a ledger that is not installed says so, and a server that may not
+    write is as good as none."""
     connection.ensure_connection()
     try:
         with connection.wrap_database_errors:
@@ -346,6 +348,10 @@ def _send(
                 f"the ledger is not installed in database {connection.alias!r} ({error}). "
                 f"Run: python manage.py migrate ledger --database {connection.alias}"
             ) from error
+        raise
+    except InternalError as error:
+        if _sqlstate(error) == READ_ONLY:  # a primary that was demoted: another server is it now
+            raise OperationalError(*error.args) from error.__cause__
         raise
 
 

@@ -12,7 +12,14 @@ from celery import shared_task
 from celery.exceptions import Reject, Retry
 from django.db import OperationalError, connection, connections, transaction
 
-from ledger import LedgerUnavailable, current_execution, idempotent_task, recent, store
+from ledger import (
+    LedgerUnavailable,
+    current_execution,
+    idempotent_task,
+    recent,
+    run_lock,
+    store,
+)
 from ledger.models import ExecutionEvent, State, TaskExecution
 from tests.ledger.death import die, dies
 from tests.ledger.inbox import Inbox
@@ -71,6 +78,18 @@ class TestWhileIdle:
         end_my_session(session())
         assert isinstance(pay(7), int)
         assert TaskExecution.objects.get().attempt == 1
+
+    @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+    def test_so_it_does_where_the_server_became_a_standby(self, guarantee: str) -> None:
+        @idempotent_task(guarantee=guarantee)
+        def task(number: int) -> int:
+            return number
+
+        assert task(1) == 1
+        with run_lock.borrowed(connection.alias) as line:
+            its_own = connection if guarantee == "exactly_once" else line
+            its_own.cursor().execute("set default_transaction_read_only = on")
+        assert task(2) == 2
 
     def test_so_does_a_duplicate(self, session: Sessions) -> None:
         first = pay(7)
