@@ -24,6 +24,7 @@ def idempotent_task(
     *,
     guarantee: str = "exactly_once",
     key: KeyOption = None,
+    period: str | None = None,
     on_in_progress: str = "retry",
     on_ledger_error: str = "raise",
     max_crashes: int = 3,
@@ -35,6 +36,8 @@ def idempotent_task(
 
     ``ttl_hours``: hours after completion in which a duplicate is recognised; None: for ever.
     ``date_based``: the key also holds the business date, so that it runs once a day.
+    ``period``: once every ``"hour"``, ``"day"`` (what ``date_based`` means), ISO ``"week"`` or
+    ``"month"``, by the project's clocks. The TTL must be at least as long.
     ``skip_on_duplicate``: False is strict mode; a duplicate raises ``DuplicateExecution``.
     ``guarantee``: ``"exactly_once"`` for effects that are rows in the ledger's database; for
     effects elsewhere ``"at_least_once"`` (harmless when repeated) or ``"at_most_once"`` (never
@@ -47,7 +50,8 @@ def idempotent_task(
     ``on_ledger_error``: the database cannot be reached. ``"raise"`` never runs unprotected: a
     message is put back for later, a direct call raises ``LedgerUnavailable``. ``"run"`` runs the
     body unprotected, and says so at level CRITICAL.
-    ``max_crashes``: so many workers in a row may die of it; then it is held for a person.
+    ``max_crashes``: so many workers in a row may die of it, without a step done in between; then it
+    is held for a person.
     ``safe_to_retry``: with ``at_most_once``, exceptions after which nothing has taken effect.
     ``redact``: names of parameters whose values are not stored.
     ``using``: database alias of the ledger and the effects, or a callable of the arguments.
@@ -82,6 +86,7 @@ def idempotent_task(
             skip_on_duplicate=skip_on_duplicate,
             guarantee=guarantee,
             key=key,
+            period=period,
             on_in_progress=on_in_progress,
             on_ledger_error=on_ledger_error,
             max_crashes=max_crashes,

@@ -229,12 +229,13 @@ def holds_claim(connection: Connection, execution: Execution) -> bool:
 
 
 def record_step(connection: Connection, execution: Execution, name: str, result: str) -> None:
-    """Record a step, in the transaction of its effects."""
+    """Record a step, in the transaction of its effects. Whatever makes progress is no crash loop."""
     sql = (
         "insert into ledger_executionstep (execution_id, name, attempt, completed_at, result) "
-        "values (%s, %s, %s, ledger_now(), %s::json)"
+        "values (%s, %s, %s, ledger_now(), %s::json); "
+        "update ledger_taskexecution set crashes = 0 where id = %s and crashes > 0"
     )
-    _send(connection, sql, (execution.id, name, execution.attempt, result))
+    _send(connection, sql, (execution.id, name, execution.attempt, result, execution.id))
 
 
 def enqueue(

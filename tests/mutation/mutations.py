@@ -338,6 +338,16 @@ CRASHES = [
         ("ledger/test_take_over.py::TestHolding::test_crashes_found_by_recovery_count_too",),
     ),
     Mutation(
+        "a step done is no progress",
+        STORE,
+        '"update ledger_taskexecution set crashes = 0 where id = %s and crashes > 0"',
+        '"select %s"',
+        (
+            "ledger/guarantees/test_workers.py::TestSteps::"
+            "test_killed_at_every_step_it_still_does_each_of_them_once",
+        ),
+    ),
+    Mutation(
         "crashes of long ago count",
         SQL,
         "                crashes = case when p_died then crashes + 1 else 0 end,",
@@ -487,8 +497,8 @@ ANSWERS = [
     Mutation(
         "a message published yesterday runs as today's",
         "ledger/call.py",
-        "periods.pinned(self.delivery.headers) or periods.today()",
-        "periods.today()",
+        "periods.pinned(self.delivery.headers, kind) or periods.current(kind)",
+        "periods.current(kind)",
         ("ledger/test_calls.py",),
     ),
 ]
