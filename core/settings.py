@@ -8,7 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Exchange, Queue
 
 from core.embedded import LOCAL, PostgreSQL, Valkey
 
@@ -165,6 +167,15 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
 )
 # Without this Django's Celery fix-up connects anew for every task, which costs more than a claim.
 CELERY_DB_REUSE_MAX = 1000
+# Alerts do not wait behind a payroll, nor a payroll behind a clean-up. A worker takes all three
+# queues unless its --queues says otherwise.
+CELERY_TASK_QUEUES = [
+    Queue(name, Exchange(name), routing_key=name) for name in ("celery", "maintenance", "alerts")
+]
+CELERY_TASK_ROUTES: dict[str, dict[str, str]] = {
+    "core.tasks.send_critical_alert": {"queue": "alerts"},
+    "core.tasks.*": {"queue": "maintenance"},
+}
 CELERY_BEAT_SCHEDULE_FILENAME = env.str(
     "CELERY_BEAT_SCHEDULE_FILENAME", default=str(LOCAL / "beat-schedule")
 )
@@ -173,6 +184,40 @@ CELERY_BEAT_SCHEDULE = {
     "find executions whose worker died": {"task": "ledger.tasks.recover", "schedule": 60},
     "publish follow-ups that a crash left": {"task": "ledger.tasks.relay", "schedule": 10},
     "look after open payments": {"task": "payroll.tasks.chase_payments", "schedule": 60},
+    "see whether all is well": {
+        "task": "core.tasks.health_check",
+        "schedule": 60,
+        "options": {"expires": 60},  # an answer about a past minute is of no use
+    },
+    "try again what failed for a while": {
+        "task": "core.tasks.process_dead_letters",
+        "schedule": 300,
+    },
+    # None at two o'clock, which the clocks of some days skip and of others show twice.
+    "report on yesterday": {
+        "task": "core.tasks.generate_reports",
+        "schedule": crontab(hour="0", minute="20"),
+    },
+    "delete old logs and sessions": {
+        "task": "core.tasks.cleanup_old_logs",
+        "schedule": crontab(hour="3", minute="20"),
+    },
+    "delete expired tokens": {
+        "task": "core.tasks.cleanup_expired_tokens",
+        "schedule": crontab(hour="3", minute="40"),
+    },
+    "report on last week's security": {
+        "task": "core.tasks.generate_security_report",
+        "schedule": crontab(day_of_week="monday", hour="6", minute="0"),
+    },
+    "revoke compromised tokens": {
+        "task": "core.tasks.cleanup_compromised_token_families",
+        "schedule": crontab(minute="5"),
+    },
+    "remind of unresolved security alerts": {
+        "task": "core.tasks.monitor_token_security_alerts",
+        "schedule": crontab(minute="10"),
+    },
 }
 
 # --- Payroll: where money and mail go ---
@@ -189,11 +234,15 @@ globals().update(
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="payroll@localhost")
 
+# --- Operations ---
+
+ALERT_RECIPIENTS = env.list("ALERT_RECIPIENTS", default=["admin@localhost"])
+
 # --- Logging: one line an event, as JSON with every field of it, the ledger's included ---
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOG_FORMAT = env.str("LOG_FORMAT", default="json" if PRODUCTION else "text")
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
@@ -208,6 +257,14 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {"django": {"handlers": [], "propagate": True}},
 }
+LOG_FOLDER = env.str("LOG_FOLDER", default="" if PRODUCTION else str(LOCAL / "logs"))
+if LOG_FOLDER:
+    LOGGING["root"]["handlers"].append("files")
+    LOGGING["handlers"]["files"] = {
+        "()": "core.log_files.DailyLogFile",
+        "folder": LOG_FOLDER,
+        "formatter": LOG_FORMAT,
+    }
 
 
 def _refuse_unsafe_production() -> None:

@@ -16,9 +16,10 @@ from core.settings import (
     CELERY_RESULT_BACKEND,
     DATABASES,
     INSTALLED_APPS,
+    LOGGING,
 )
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp", "examples"]
 if test_database := os.environ.get("TEST_DATABASE"):
     DATABASES["default"]["NAME"] = test_database
 # A second database of the same server, made only when a collected test asks for it: using= leads
@@ -45,5 +46,8 @@ if CELERY_BROKER_URL.startswith("redis"):
     }
 if CELERY_RESULT_BACKEND.startswith("redis"):
     CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"global_keyprefix": f"{TEST_RUN}:"}
+
+CELERY_TASK_ROUTES: dict[str, dict[str, str]] = {}
+LOGGING["root"]["handlers"] = ["console"]
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -5,12 +5,13 @@ import os
 from kombu import Exchange, Queue
 
 from core.settings import *
-from core.settings import CELERY_BROKER_TRANSPORT_OPTIONS, CELERY_BROKER_URL, DATABASES
+from core.settings import CELERY_BROKER_TRANSPORT_OPTIONS, CELERY_BROKER_URL, DATABASES, LOGGING
 
 DATABASES = {
     **DATABASES,
     "default": {**DATABASES["default"], "NAME": os.environ["DEMO_DATABASE"]},
 }
+LOGGING["root"]["handlers"] = ["console"]
 LEDGER = {"BUSY_COUNTDOWN_MAX": 2}  # far below the visibility timeout
 # The month is posted, and nothing leaves the house: no payment, no e-mail.
 PAYROLL_FOLLOW_UPS = False

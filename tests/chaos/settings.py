@@ -5,9 +5,15 @@ import os
 from kombu import Exchange, Queue
 
 from core.settings import *
-from core.settings import CELERY_BROKER_TRANSPORT_OPTIONS, CELERY_BROKER_URL, INSTALLED_APPS
+from core.settings import (
+    CELERY_BROKER_TRANSPORT_OPTIONS,
+    CELERY_BROKER_URL,
+    INSTALLED_APPS,
+    LOGGING,
+)
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp", "tests.chaos"]
+LOGGING["root"]["handlers"] = ["console"]
 QUEUE = os.environ.get("CHAOS_QUEUE", "chaos")
 CELERY_TASK_DEFAULT_QUEUE = QUEUE
 CELERY_TASK_QUEUES = [Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)]

@@ -1,0 +1,113 @@
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from .models import DeadLetter, DeviceToken, Report, SecurityAlert, TokenFamily
+from .tasks import process_dead_letter
+
+
+class WrittenByTasks:
+    """Rows that tasks write, and people look at and decide about."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class TokenInline(WrittenByTasks, admin.TabularInline):
+    model = DeviceToken
+    readonly_fields = ("digest", "issued_at", "expires_at", "revoked_at")
+
+
+@admin.register(TokenFamily)
+class TokenFamilyAdmin(WrittenByTasks, admin.ModelAdmin):
+    list_display = ("id", "user", "device", "created_at", "compromised_at", "revoked_at")
+    list_filter = (("compromised_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("user",)
+    search_fields = ("user__username", "device")
+    readonly_fields = ("user", "device", "created_at", "compromised_at", "revoked_at")
+    inlines = (TokenInline,)
+    actions = ("mark_compromised",)
+
+    @admin.action(description="Mark as compromised", permissions=["change"])
+    def mark_compromised(self, request: HttpRequest, chosen: QuerySet[TokenFamily]) -> None:
+        marked = TokenFamily.objects.filter(pk__in=chosen).mark_compromised()
+        self.message_user(
+            request,
+            f"{marked} marked. The hourly clean-up revokes their tokens and tells the admins.",
+        )
+
+
+@admin.register(DeviceToken)
+class DeviceTokenAdmin(WrittenByTasks, admin.ModelAdmin):
+    list_display = ("digest", "family", "issued_at", "expires_at", "revoked_at")
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("family__user",)
+    search_fields = ("digest", "family__user__username")
+    readonly_fields = ("family", "digest", "issued_at", "expires_at", "revoked_at")
+
+
+@admin.register(SecurityAlert)
+class SecurityAlertAdmin(WrittenByTasks, admin.ModelAdmin):
+    """Writing a resolution resolves the alert."""
+
+    list_display = ("kind", "severity", "message", "raised_at", "resolved_at", "resolved_by")
+    list_filter = ("severity", ("resolved_at", admin.EmptyFieldListFilter), "kind")
+    list_select_related = ("resolved_by",)
+    search_fields = ("kind", "message")
+    readonly_fields = (
+        "kind", "severity", "message", "family", "raised_at", "resolved_at", "resolved_by",
+    )  # fmt: skip
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if obj.resolution:
+            obj.resolved_at = obj.resolved_at or timezone.now()
+            obj.resolved_by = obj.resolved_by or request.user
+        else:
+            obj.resolved_at = obj.resolved_by = None
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(Report)
+class ReportAdmin(WrittenByTasks, admin.ModelAdmin):
+    list_display = ("period", "kind", "created_at")
+    list_filter = ("kind",)
+    search_fields = ("period",)
+    date_hierarchy = "period"
+    fields = readonly_fields = ("kind", "period", "created_at", "content")
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(WrittenByTasks, admin.ModelAdmin):
+    list_display = ("task_name", "error", "is_transient", "failures", "failed_at", "state")
+    list_filter = ("state", "is_transient", "task_name")
+    search_fields = ("task_name", "task_id", "requeued_as")
+    fields = readonly_fields = (
+        "task_name", "task_id", "arguments", "error", "traceback", "is_transient", "failures",
+        "failed_at", "state", "decided_at", "requeued_as",
+    )  # fmt: skip
+    actions = ("requeue", "dismiss")
+
+    @admin.display(description="arguments")
+    def arguments(self, letter: DeadLetter) -> str:
+        message = json.loads(letter.message)
+        return json.dumps({"args": message["args"], "kwargs": message["kwargs"]})
+
+    @admin.action(description="Send again", permissions=["change"])
+    def requeue(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        for letter in letters.filter(state=DeadLetter.State.OPEN):
+            process_dead_letter.delay(letter.pk)
+        self.message_user(request, "They are being sent again, each once.")
+
+    @admin.action(description="Dismiss: they are of no use any more", permissions=["change"])
+    def dismiss(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        dismissed = letters.filter(state=DeadLetter.State.OPEN).update(
+            state=DeadLetter.State.DISMISSED, decided_at=timezone.now()
+        )
+        self.message_user(request, f"{dismissed} dismissed.", messages.SUCCESS)

@@ -1,0 +1,108 @@
+"""Messages that have failed for good: recorded when it happens, and sent again at most once each.
+
+Recorded are those of tasks under the ledger, which may be sent again without doing anything twice.
+The others (housekeeping, mostly) look at the state of things, and come with the beat schedule.
+"""
+
+import datetime as dt
+import logging
+from typing import Any
+
+from celery import Signature, Task, current_app, signals
+from celery import signature as restore
+from celery.app.task import Context
+from django.db import DatabaseError
+from django.utils import timezone
+from kombu.utils import json
+
+from core.models import DeadLetter
+from core.retrying import TRANSIENT_ERRORS
+from ledger import DuplicateExecution
+from ledger.protection import protecting
+
+logger = logging.getLogger(__name__)
+
+HEADER = "dead_letter"
+"""Header of a message that was sent again: the id of its letter."""
+
+NOT_CARRIED_OVER = (
+    "task_id", "root_id", "parent_id", "group_id", "group_index", "chord", "expires", "reply_to",
+    "replaced_task_nesting",
+)  # fmt: skip
+"""Options of a message that belong to its first life: whoever waited for it was told it failed."""
+
+MOST_FAILURES = 5
+FIRST_WAIT = dt.timedelta(minutes=5)
+
+
+@signals.task_failure.connect
+def record(
+    sender: Task,
+    task_id: str,
+    exception: BaseException,
+    args: Any,
+    kwargs: Any,
+    einfo: Any = None,
+    **_: Any,
+) -> None:
+    """Receiver: keep the message of a task that has failed, or log it where that is impossible."""
+    if protecting(sender) is None or isinstance(exception, DuplicateExecution):
+        return
+    request = sender.request
+    if request.id != task_id:  # a hard time limit, which the main process reports without it
+        request = Context(args=args, kwargs=kwargs, headers={})
+    elif request.called_directly or request.is_eager:
+        return
+    message = json.dumps(_again(sender, request))
+    try:
+        before = DeadLetter.objects.filter(pk=(request.headers or {}).get(HEADER)).first()
+        letter = DeadLetter(
+            task_name=sender.name,
+            task_id=task_id,
+            message=message,
+            error=_storable(f"{type(exception).__name__}: {exception}"),
+            traceback=_storable(einfo.traceback if einfo else ""),
+            is_transient=isinstance(exception, TRANSIENT_ERRORS),
+            failures=before.failures + 1 if before else 1,
+        )
+        # The message of a worker that died before it acknowledged fails, and is recorded, again.
+        DeadLetter.objects.bulk_create([letter], ignore_conflicts=True)
+    except DatabaseError:
+        logger.critical(
+            "%s[%s] failed, and could not be recorded: %s", sender.name, task_id, message
+        )
+
+
+def requeued(letter: DeadLetter) -> Signature[Any]:
+    """What to publish: the message as it was, business date and all, with no retries used up."""
+    again = restore(json.loads(letter.message), app=current_app)
+    again.set(headers={**(again.options.get("headers") or {}), HEADER: letter.pk})
+    return again
+
+
+def due(now: dt.datetime | None = None) -> list[DeadLetter]:
+    """Letters that another try may deliver: after five minutes for the first time, then ten, up to
+    the fifth. All others wait for a person."""
+    now = now or timezone.now()
+    transient = DeadLetter.objects.filter(
+        state=DeadLetter.State.OPEN, is_transient=True, failures__lt=MOST_FAILURES
+    )
+    return [
+        letter
+        for letter in transient.order_by("failed_at")
+        if letter.failed_at + FIRST_WAIT * 2 ** (letter.failures - 1) <= now
+    ]
+
+
+def _again(task: Task, request: Context) -> Signature[Any]:
+    again = task.signature_from_request(request, request.args, request.kwargs, retries=0)
+    again.options = {
+        name: value
+        for name, value in again.options.items()
+        if value is not None and name not in NOT_CARRIED_OVER
+    }
+    return again
+
+
+def _storable(text: object) -> str:
+    return str(text).replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
