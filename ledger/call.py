@@ -15,7 +15,10 @@ from .protection import Identity, Protected
 class Call:
     """``period`` and the key are fixed here, once, before anything is claimed."""
 
-    __slots__ = ("args", "database", "delivery", "identity", "key", "kwargs", "period", "protected")
+    __slots__ = (
+        "args", "database", "delivery", "identity", "key", "kwargs", "period", "period_start",
+        "protected",
+    )  # fmt: skip
 
     def __init__(
         self, protected: Protected, args: Sequence[object], kwargs: Mapping[str, object]
@@ -28,9 +31,11 @@ class Call:
         own = args[1:] if bound else args
         self.identity: Identity = protected.identity(own, kwargs, bound=bound)
         self.database: str = protected.database(own, kwargs)
-        self.period: dt.date | None = None
-        if protected.options.date_based:
-            self.period = periods.pinned(self.delivery.headers) or periods.today()
+        self.period: str | None = None
+        self.period_start: dt.date | None = None
+        if kind := protected.options.period:
+            period = periods.pinned(self.delivery.headers, kind) or periods.current(kind)
+            self.period, self.period_start = period
         self.key = keys.compose(self.delivery.task_name, self.identity.key_hash, self.period)
 
     @property

@@ -27,7 +27,8 @@ class Execution:
     """What a running body may know of itself, and do as itself.
 
     ``key``: the execution's key. ``attempt``: 1, 2, …, or 0 where the ledger was unreachable and
-    the body runs unprotected. ``period``: the business date of a date-based key, else None.
+    the body runs unprotected. ``period``: the business date of a date-based key, the first day of
+    its week or month, the beginning of its hour (an aware datetime in the project's zone), or None.
     ``task_name``, ``guarantee``, ``database`` (alias), ``id`` (its row's, or None): as recorded.
     """
 
@@ -38,7 +39,7 @@ class Execution:
     def __init__(self, call: Call, attempt: int, id: int | None) -> None:
         self.key: str = call.key
         self.attempt = attempt
-        self.period: dt.date | None = call.period
+        self.period: dt.date | None = call.period_start
         self.task_name: str = call.delivery.task_name
         self.task_id: str = call.delivery.task_id
         self.guarantee: str = call.protected.options.guarantee

@@ -1,4 +1,4 @@
-"""From a call to its key: canonical arguments, their hash, ``idempotent:{task}:{hash}[:{date}]``.
+"""From a call to its key: canonical arguments, their hash, ``idempotent:{task}:{hash}[:{period}]``.
 
 Two calls are the same execution when their canonical arguments are equal. The canonical text is
 plain JSON for what JSON can say and a tagged form (``decimal"1.5"``) for the rest, so that ``1``,
@@ -67,8 +67,9 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def compose(task_name: str, arguments_hash: str, period: dt.date | None) -> str:
-    """The key itself. Raises ``UnusableArgument`` where the task's name is too long to store."""
+def compose(task_name: str, arguments_hash: str, period: str | None) -> str:
+    """The key itself; ``period`` is a label. ``UnusableArgument`` where the task's name is too long
+    to store."""
     if not task_name or len(task_name) > MAX_TASK_NAME:
         raise UnusableArgument(
             f"task name {task_name[:60]!r}… has {len(task_name)} characters; the ledger stores 1 "
@@ -79,7 +80,7 @@ def compose(task_name: str, arguments_hash: str, period: dt.date | None) -> str:
             f"task name {task_name!r} contains a NUL or a lone surrogate. Rename the task."
         )
     key = f"{KEY_PREFIX}:{task_name}:{arguments_hash}"
-    return key if period is None else f"{key}:{period.isoformat()}"
+    return key if period is None else f"{key}:{period}"
 
 
 def task_of(key: str) -> str:
@@ -87,12 +88,13 @@ def task_of(key: str) -> str:
     found = _KEY.fullmatch(key)
     if found is None:
         raise UnusableArgument(
-            f"{key!r:.120} is no key of the ledger's; one reads idempotent:task:hash[:date]."
+            f"{key!r:.120} is no key of the ledger's; one reads idempotent:task:hash[:period]."
         )
     return found["task"]
 
 
-_KEY = re.compile(KEY_PREFIX + r":(?P<task>.+):[0-9a-f]{64}(:\d{4}-\d\d-\d\d)?", re.DOTALL)
+_PERIOD = r"\d{4}-(W\d\d|\d\d(-\d\d(T\d\d([+-]\d\d:\d\d)?)?)?)"
+_KEY = re.compile(KEY_PREFIX + rf":(?P<task>.+):[0-9a-f]{{64}}(:{_PERIOD})?", re.DOTALL)
 
 
 def _scalar(text: Callable[[Any], str]) -> Callable[[Any, str], str]:

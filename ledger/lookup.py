@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from . import periods, readable, results, store
+from . import readable, results, store
 from .exceptions import ExecutionInProgress, LedgerError
 from .execution import is_running_here
 from .keys import task_of
@@ -22,13 +22,15 @@ def make_idempotency_key(
     date_based: bool = False,
     date: dt.date | str | None = None,
 ) -> str:
-    """The key a worker gives this call: ``idempotent:{task_name}:{sha256}``, with ``:{date}`` for a
-    date-based one (``date``: a date or ISO text; today by default).
+    """The key a worker gives this call: ``idempotent:{task_name}:{sha256}``, with ``:{period}`` for
+    a date-based one (``date``: a date or moment in it, as such or as ISO 8601 text, or its label
+    such as ``2026-W49``; now by default).
 
     For a registered or imported task its signature and options apply: defaults are filled in, and
-    keyword arguments stand by position. ``UnusableArgument`` names what has no stable value.
+    keyword arguments stand by position. For others the shape of ``date`` says what it is for.
+    ``UnusableArgument`` names what has no stable value.
     """
-    return _key_of(task_name, args, kwargs, date_based, date)[0]
+    return key_of(task_name, args, kwargs, date_based, date)[0]
 
 
 def check_idempotency_status(
@@ -47,7 +49,7 @@ def check_idempotency_status(
     """
     from .status import status_of
 
-    key, database = _key_of(task_name, args, kwargs, date_based, date)
+    key, database = key_of(task_name, args, kwargs, date_based, date)
     return status_of(key, database)
 
 
@@ -66,7 +68,7 @@ def clear_idempotency_key(
     Nothing is deleted: it becomes history, with ``reason`` and ``actor`` (free text) as an event.
     ``ExecutionInProgress`` while its body runs.
     """
-    key, database = _key_of(task_name, args, kwargs, date_based, date)
+    key, database = key_of(task_name, args, kwargs, date_based, date)
     return clear(key, database, reason=reason, actor=actor)
 
 
@@ -118,14 +120,3 @@ def release(
             f"{key} cannot be released: {'it is' if found == 'not held' else 'there is'} {found}. "
             "Only held executions are released; to run a completed one again, clear it."
         )
-
-
-def _key_of(
-    task_name: str,
-    args: Sequence[object] | None,
-    kwargs: Mapping[str, object] | None,
-    date_based: bool,
-    date: dt.date | str | None,
-) -> tuple[str, str]:
-    period = periods.today() if date is None else periods.parse(date, "date")
-    return key_of(task_name, args, kwargs, date_based, period)

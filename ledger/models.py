@@ -7,8 +7,15 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 
-from .guards import LEGAL_MOVES_ONLY, NEVER_CHANGED, NEVER_DELETED
+from .guards import (
+    LEGAL_MOVES_ONLY,
+    NEVER_CHANGED,
+    NEVER_DELETED,
+    NEVER_TRUNCATED,
+    ORIGIN_KEPT,
+)
 from .keys import MAX_KEY, MAX_STEP_NAME, MAX_TASK_NAME
+from .periods import MAX_LABEL
 
 
 class State(models.TextChoices):
@@ -43,7 +50,12 @@ class TaskExecution(models.Model):
     task_name = models.CharField(max_length=MAX_TASK_NAME)
     args_hash = models.CharField(max_length=64, help_text="SHA-256 of all canonical arguments")
     arguments = models.JSONField(help_text="arguments by name, redacted, for people to read")
-    period = models.DateField(null=True, blank=True, help_text="business date of a date-based key")
+    period = models.CharField(  # noqa: DJ001  most executions have none
+        max_length=MAX_LABEL,
+        null=True,
+        blank=True,
+        help_text="of a date-based key: 2026-11-30, 2026-11-30T13, 2026-W49 or 2026-11",
+    )
     guarantee = models.CharField(max_length=20, choices=Guarantee)
     state = models.CharField(max_length=20, choices=State)
     attempt = models.IntegerField(help_text="1, 2, …; also the fencing token")
@@ -85,7 +97,7 @@ class TaskExecution(models.Model):
                 fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
             ),
         ]
-        triggers: ClassVar = [NEVER_DELETED, LEGAL_MOVES_ONLY]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, LEGAL_MOVES_ONLY, ORIGIN_KEPT]
 
     def __str__(self) -> str:
         return f"{self.key} ({self.state}, attempt {self.attempt})"
@@ -122,7 +134,7 @@ class ExecutionEvent(models.Model):
 
     class Meta:
         default_permissions = ("view",)
-        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 
     def __str__(self) -> str:
         return f"{self.kind} (attempt {self.attempt})"
@@ -145,7 +157,7 @@ class ExecutionStep(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["execution", "name"], name="ledger_step_once"),
         ]
-        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 
     def __str__(self) -> str:
         return self.name
@@ -171,7 +183,10 @@ class OutboxMessage(models.Model):
                 fields=["created_at"], condition=Q(published_at=None), name="ledger_unpublished"
             ),
         ]
-        triggers: ClassVar = [NEVER_DELETED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED]
 
     def __str__(self) -> str:
         return f"{self.task_name} {self.task_id}"
+
+
+from .evidence.models import Seal, UnsealedExecution  # noqa: E402, F401  part of the app

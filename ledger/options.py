@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .exceptions import ImproperTask
+from .periods import PERIODS
 
 GUARANTEES = ("exactly_once", "at_least_once", "at_most_once")
 ON_IN_PROGRESS = ("retry", "skip", "wait", "raise")
@@ -26,7 +27,7 @@ class Options:
     """One decorated function's options; see ``idempotent_task`` for what each means."""
 
     ttl: dt.timedelta | None
-    date_based: bool
+    period: str | None
     skip_on_duplicate: bool
     guarantee: str
     key: Callable[..., Any] | tuple[str, ...] | None
@@ -46,6 +47,7 @@ def checked(
     skip_on_duplicate: bool,
     guarantee: str,
     key: KeyOption,
+    period: str | None,
     on_in_progress: str,
     on_ledger_error: str,
     max_crashes: int,
@@ -74,6 +76,10 @@ def checked(
     for option, flag in (("date_based", date_based), ("skip_on_duplicate", skip_on_duplicate)):
         if not isinstance(flag, bool):
             raise refuse(f"{option}={flag!r}", "Give True or False.")
+    if period is not None and period not in PERIODS:
+        raise refuse(f"period={period!r} is not available", f"Available: {', '.join(PERIODS)}.")
+    if date_based and period not in (None, "day"):
+        raise refuse(f"date_based=True means period='day', not {period!r}", "Leave one of the two.")
     for option, value, allowed in (
         ("guarantee", guarantee, GUARANTEES),
         ("on_in_progress", on_in_progress, ON_IN_PROGRESS),
@@ -107,7 +113,7 @@ def checked(
         key = (key,)
     return Options(
         ttl=None if ttl_hours is None else dt.timedelta(hours=ttl_hours),
-        date_based=date_based,
+        period="day" if date_based else period,
         skip_on_duplicate=skip_on_duplicate,
         guarantee=guarantee,
         key=key if key is None or callable(key) else _names("key", key, parameters, refuse),

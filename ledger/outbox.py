@@ -37,7 +37,7 @@ def enqueue(execution: Execution, task: Signature[Any]) -> AsyncResult[Any]:
             f"{type(task).__name__}."
         )
     task = restore(json.loads(_dump(execution, task)), app=current_app)  # a copy, links and all
-    _pin(task, periods.today().isoformat())
+    _pin(task, periods.stamp())
     result: AsyncResult[Any] = task.freeze()
     if execution.id is None:  # unprotected: there is no table to put it into
         with _by_the_outbox():
@@ -65,7 +65,7 @@ def _dump(execution: Execution, task: Signature[Any]) -> str:
 
 
 def _pin(task: Signature[Any], period: str) -> None:
-    """The business date of a whole canvas, whose later parts a worker publishes on another day."""
+    """The period of a whole canvas, whose later parts a worker publishes in another one."""
     task.set(headers={periods.PERIOD_HEADER: period, **(task.options.get("headers") or {})})
     for part in (*getattr(task, "tasks", ()), getattr(task, "body", None)):
         if isinstance(part, Signature):

@@ -10,7 +10,7 @@ from typing import Any
 from celery import Task, current_app
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from . import keys, readable
+from . import keys, periods, readable
 from .exceptions import UnusableArgument
 from .options import Options
 
@@ -138,21 +138,29 @@ def find(task_name: str) -> tuple[Protected, bool] | None:
     return None
 
 
+def parameter_names() -> list[str]:
+    """Names of all parameters of the decorated functions that were imported so far, sorted."""
+    protected = _by_qualified_name.values()
+    return sorted({name for known in protected for name in known._all.names if name != "self"})
+
+
 def key_of(
     task_name: str,
     args: Sequence[object] | None,
     kwargs: Mapping[str, object] | None,
     date_based: bool,
-    period: dt.date,
+    date: dt.date | str | None,
 ) -> tuple[str, str]:
     """Key and database alias of a call by name, as a worker would make them."""
     args, kwargs = args or (), kwargs or {}
     known = find(task_name)
+    kind = known[0].options.period if known else None
+    period = periods.current(kind or "day") if date is None else periods.parse(date, "date", kind)
+    label = period.label if date_based or kind else None
     if known is None:
         key_hash = keys.hash_of(keys.canonical_arguments(args, kwargs))
-        return keys.compose(task_name, key_hash, period if date_based else None), DEFAULT_DB_ALIAS
+        return keys.compose(task_name, key_hash, label), DEFAULT_DB_ALIAS
     protected, bound = known
     identity = protected.identity(args, kwargs, bound=bound)
-    dated = date_based or protected.options.date_based
-    key = keys.compose(task_name, identity.key_hash, period if dated else None)
+    key = keys.compose(task_name, identity.key_hash, label)
     return key, protected.database(args, kwargs)

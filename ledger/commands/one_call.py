@@ -28,7 +28,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="JSON",
         help="by name, as JSON: '{\"month\": 11}'",
     )
-    parser.add_argument("--date", help="business date of a date-based task: 2026-11-30")
+    parser.add_argument(
+        "--date", help="period of a date-based task: 2026-11-30, 2026-11-30T13, 2026-W49 or 2026-11"
+    )
 
 
 def add_decision(parser: ArgumentParser) -> None:

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('task_name', models.CharField(max_length=200)),
                 ('args_hash', models.CharField(help_text='SHA-256 of all canonical arguments', max_length=64)),
                 ('arguments', models.JSONField(help_text='arguments by name, redacted, for people to read')),
-                ('period', models.DateField(blank=True, help_text='business date of a date-based key', null=True)),
+                ('period', models.CharField(blank=True, help_text='of a date-based key: 2026-11-30, 2026-11-30T13, 2026-W49 or 2026-11', max_length=25, null=True)),
                 ('guarantee', models.CharField(choices=[('exactly_once', 'exactly once'), ('at_least_once', 'at least once'), ('at_most_once', 'at most once')], max_length=20)),
                 ('state', models.CharField(choices=[('running', 'running'), ('completed', 'completed'), ('failed', 'failed'), ('held', 'held')], max_length=20)),
                 ('attempt', models.IntegerField(help_text='1, 2, …; also the fencing token')),

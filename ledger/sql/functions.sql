@@ -39,7 +39,7 @@ $$;
 -- p_async: the commit may be asynchronous where the effects commit in the same database later: the
 -- WAL is ordered, so their durable commit makes this one durable. Never for effects elsewhere.
 create or replace function ledger_claim(
-    p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period date,
+    p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period text,
     p_guarantee text, p_task_id text, p_root_id text, p_worker text,
     p_max_crashes integer, p_async boolean
 ) returns bigint[] language plpgsql volatile set enable_seqscan = off as $$
@@ -302,7 +302,7 @@ end $$;
 -- RECORD LATE: a run that completed unprotected while this database was unreachable. Where somebody
 -- else has claimed the key since, only the event says so.
 create or replace function ledger_record_late(
-    p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period date,
+    p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period text,
     p_guarantee text, p_task_id text, p_root_id text, p_worker text, p_result text, p_ttl interval
 ) returns void language plpgsql volatile set enable_seqscan = off as $$
 declare
@@ -367,11 +367,13 @@ begin
 end $$;
 
 -- PURGE history older than the retention, one batch. The setting opens the guard that otherwise
--- refuses every deletion; it ends with the transaction.
+-- refuses every deletion; it ends with the transaction. What goes is noted in the chain of seals.
 create or replace function ledger_purge(p_retention interval, p_batch integer)
 returns bigint language plpgsql volatile as $$
 declare
     doomed bigint[];
+    steps bigint[];
+    events bigint[];
 begin
     perform set_config('ledger.purging', 'on', true);
     select array_agg(id) into doomed from (
@@ -381,10 +383,16 @@ begin
                 where m.execution_id = ledger_taskexecution.id and m.published_at is null)
         order by retired_at limit p_batch for update skip locked
     ) old;
+    if doomed is null then
+        return 0;
+    end if;
     delete from ledger_outboxmessage where execution_id = any(doomed);
-    delete from ledger_executionstep where execution_id = any(doomed);
-    delete from ledger_executionevent where execution_id = any(doomed);
+    with gone as (delete from ledger_executionstep where execution_id = any(doomed) returning id)
+        select coalesce(array_agg(id order by id), '{}') into steps from gone;
+    with gone as (delete from ledger_executionevent where execution_id = any(doomed) returning id)
+        select coalesce(array_agg(id order by id), '{}') into events from gone;
     delete from ledger_taskexecution where id = any(doomed);
     perform set_config('ledger.purging', 'off', true);
-    return coalesce(cardinality(doomed), 0);
+    perform ledger_seal_purge(doomed, events, steps);
+    return cardinality(doomed);
 end $$;

@@ -51,7 +51,7 @@ def me() -> SimpleNamespace:
 def days(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """``days.today`` is the business date of direct calls."""
     days = SimpleNamespace(today=dt.date(2025, 10, 31))
-    monkeypatch.setattr(periods, "today", lambda: days.today)
+    monkeypatch.setattr(periods, "now", lambda: dt.datetime.combine(days.today, dt.time(9)))
     return days
 
 
@@ -184,7 +184,7 @@ class TestConvenienceDecorators:
         days.today = dt.date(2025, 11, 1)
         assert [cleanup_old_logs(me), cleanup_old_logs(me)] == [2, 2]
         periods_of = TaskExecution.objects.order_by("id").values_list("period", flat=True)
-        assert list(periods_of) == [dt.date(2025, 10, 31), dt.date(2025, 11, 1)]
+        assert list(periods_of) == ["2025-10-31", "2025-11-01"]
 
     def test_the_same_alert_is_sent_once(self, me: SimpleNamespace, days: SimpleNamespace) -> None:
         @idempotent_once(ttl_hours=24)

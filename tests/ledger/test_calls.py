@@ -216,12 +216,12 @@ class TestBusinessDate:
     def test_the_date_is_pinned_when_the_message_is_published(
         self, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("ledger.periods.today", lambda: dt.date(2026, 10, 31))
+        monkeypatch.setattr("ledger.periods.now", lambda: dt.datetime(2026, 10, 31, 9))
         daily.delay(7)
-        monkeypatch.setattr("ledger.periods.today", lambda: dt.date(2026, 11, 1))
+        monkeypatch.setattr("ledger.periods.now", lambda: dt.datetime(2026, 11, 1, 9))
 
         assert inbox.take().run().endswith(":2026-10-31")
-        assert TaskExecution.objects.get().period == dt.date(2026, 10, 31)
+        assert TaskExecution.objects.get().period == "2026-10-31"
         assert daily(7).endswith(":2026-11-01")
 
     def test_a_header_backfills_another_day(self, inbox: Inbox) -> None:

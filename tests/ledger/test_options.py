@@ -76,6 +76,15 @@ class TestWrongOptions:
         options = {"guarantee": "at_most_once", "on_ledger_error": "run"}
         assert "choose guarantee='at_least_once'" in refused("without a claim", **options)
 
+    @pytest.mark.parametrize("period", ["year", "days", "", 1, ["day"]])
+    def test_period(self, period: Any) -> None:
+        message = refused(f"period={period!r} is not available", period=period)
+        assert "Available: hour, day, week, month." in message
+
+    @pytest.mark.parametrize("period", ["hour", "week", "month"])
+    def test_a_period_that_contradicts_date_based(self, period: str) -> None:
+        refused("date_based=True means period='day'", period=period, date_based=True)
+
     @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None, 2**31])
     def test_max_crashes(self, value: Any) -> None:
         assert "whole number" in refused(f"max_crashes={value!r}", max_crashes=value)
@@ -174,6 +183,7 @@ class TestAccepted:
             {"ttl_hours": None},
             {"ttl_hours": 0.25},
             {"ttl_hours": 24 * 365 * 100},
+            {"period": "day"},
             {"key": "employee"},
             {"key": ["employee", "month"]},
             {"key": lambda employee, month: employee},
@@ -207,6 +217,7 @@ class TestAccepted:
             "safe_to_retry": (),
             "redact": (),
             "using": None,
+            "period": None,
         }
         positional = [n for n, p in signature.parameters.items() if p.kind is not p.KEYWORD_ONLY]
         assert positional == ["ttl_hours", "date_based", "skip_on_duplicate"]

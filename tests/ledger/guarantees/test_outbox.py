@@ -371,14 +371,15 @@ class TestUnreachableBroker:
 
 
 class TestPeriods:
-    """The business date is that of the commit, whenever the message gets away."""
+    """The period is that of the commit, whenever the message gets away."""
 
     @pytest.fixture
     def tomorrow(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-        today = periods.today()
+        now = periods.now()
+        monkeypatch.setattr(periods, "now", lambda: now)
 
         def midnight() -> None:
-            monkeypatch.setattr(periods, "today", lambda: today + dt.timedelta(days=1))
+            monkeypatch.setattr(periods, "now", lambda: now + dt.timedelta(days=1))
 
         return midnight
 
@@ -395,7 +396,7 @@ class TestPeriods:
     def test_it_is_pinned_when_the_body_sends_it(
         self, inbox: Inbox, clock: Clock, tomorrow: Callable[[], None]
     ) -> None:
-        today = periods.today().isoformat()
+        today = periods.stamp()
         self.left(inbox, clock, send.s(7))
         tomorrow()
         relay()
@@ -411,7 +412,7 @@ class TestPeriods:
     def test_every_part_of_a_canvas_has_it(
         self, inbox: Inbox, clock: Clock, tomorrow: Callable[[], None]
     ) -> None:
-        today = periods.today().isoformat()
+        today = periods.stamp()
         self.left(inbox, clock, chain(send.s(1), group(send.s(2), send.s(3)), send.s(4)))
         tomorrow()
         relay()

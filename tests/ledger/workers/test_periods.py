@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import pytest
@@ -12,13 +11,17 @@ from celery.schedules import schedule
 
 from core.celery import app
 from ledger.models import TaskExecution
-from ledger.periods import today
+from ledger.periods import current
 from tests.ledger.workers.site import Gate, Site, effects
 from tests.testapp.protected import bound, daily, daily_retried, daily_total
 from tests.workers import wait_until
 
-LONG_AGO = dt.date(2024, 2, 29)
-FOR_LONG_AGO = {"ledger_period": LONG_AGO.isoformat()}
+LONG_AGO = "2024-02-29"
+FOR_LONG_AGO = {"ledger_period": LONG_AGO}
+
+
+def today() -> str:
+    return current("day").label
 
 
 def test_a_message_is_pinned_to_the_day_it_is_published(each_site: Site, key: str) -> None:
@@ -26,7 +29,7 @@ def test_a_message_is_pinned_to_the_day_it_is_published(each_site: Site, key: st
 
     answer = each_site.publish(daily, key).get(timeout=30)
 
-    assert answer["period"] == today().isoformat()
+    assert answer["period"] == today()
     assert periods(daily, key) == [today()]
 
 
@@ -176,7 +179,7 @@ def test_a_malformed_period_is_a_clear_error(site: Site, key: str) -> None:
     assert effects(key) == []
 
 
-def periods(task: Task, key: str) -> list[dt.date | None]:
+def periods(task: Task, key: str) -> list[str | None]:
     """The periods of all executions with this argument, oldest first."""
     found = TaskExecution.objects.filter(task_name=task.name, arguments__key=key)
     return list(found.order_by("period").values_list("period", flat=True))
