@@ -7,13 +7,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 
-from .guards import (
-    LEGAL_MOVES_ONLY,
-    NEVER_CHANGED,
-    NEVER_DELETED,
-    NEVER_TRUNCATED,
-    ORIGIN_KEPT,
-)
+from .guards import LEGAL_MOVES_ONLY, NEVER_CHANGED, NEVER_DELETED
 from .keys import MAX_KEY, MAX_STEP_NAME, MAX_TASK_NAME
 from .periods import MAX_LABEL
 
@@ -97,7 +91,7 @@ class TaskExecution(models.Model):
                 fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
             ),
         ]
-        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, LEGAL_MOVES_ONLY, ORIGIN_KEPT]
+        triggers: ClassVar = [NEVER_DELETED, LEGAL_MOVES_ONLY]
 
     def __str__(self) -> str:
         return f"{self.key} ({self.state}, attempt {self.attempt})"
@@ -134,7 +128,7 @@ class ExecutionEvent(models.Model):
 
     class Meta:
         default_permissions = ("view",)
-        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
 
     def __str__(self) -> str:
         return f"{self.kind} (attempt {self.attempt})"
@@ -157,7 +151,7 @@ class ExecutionStep(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["execution", "name"], name="ledger_step_once"),
         ]
-        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
 
     def __str__(self) -> str:
         return self.name
@@ -183,10 +177,7 @@ class OutboxMessage(models.Model):
                 fields=["created_at"], condition=Q(published_at=None), name="ledger_unpublished"
             ),
         ]
-        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED]
+        triggers: ClassVar = [NEVER_DELETED]
 
     def __str__(self) -> str:
         return f"{self.task_name} {self.task_id}"
-
-
-from .evidence.models import Seal, UnsealedExecution  # noqa: E402, F401  part of the app

@@ -367,13 +367,11 @@ begin
 end $$;
 
 -- PURGE history older than the retention, one batch. The setting opens the guard that otherwise
--- refuses every deletion; it ends with the transaction. What goes is noted in the chain of seals.
+-- refuses every deletion; it ends with the transaction.
 create or replace function ledger_purge(p_retention interval, p_batch integer)
 returns bigint language plpgsql volatile as $$
 declare
     doomed bigint[];
-    steps bigint[];
-    events bigint[];
 begin
     perform set_config('ledger.purging', 'on', true);
     select array_agg(id) into doomed from (
@@ -383,16 +381,10 @@ begin
                 where m.execution_id = ledger_taskexecution.id and m.published_at is null)
         order by retired_at limit p_batch for update skip locked
     ) old;
-    if doomed is null then
-        return 0;
-    end if;
     delete from ledger_outboxmessage where execution_id = any(doomed);
-    with gone as (delete from ledger_executionstep where execution_id = any(doomed) returning id)
-        select coalesce(array_agg(id order by id), '{}') into steps from gone;
-    with gone as (delete from ledger_executionevent where execution_id = any(doomed) returning id)
-        select coalesce(array_agg(id order by id), '{}') into events from gone;
+    delete from ledger_executionstep where execution_id = any(doomed);
+    delete from ledger_executionevent where execution_id = any(doomed);
     delete from ledger_taskexecution where id = any(doomed);
     perform set_config('ledger.purging', 'off', true);
-    perform ledger_seal_purge(doomed, events, steps);
-    return cardinality(doomed);
+    return coalesce(cardinality(doomed), 0);
 end $$;
