@@ -21,7 +21,7 @@ def dump(arguments: Mapping[str, object], redact: frozenset[str]) -> str:
             name: REDACTED if name in redact else value for name, value in arguments.items()
         }
     try:
-        text = json.dumps(arguments, default=_plain, allow_nan=False)
+        text = _encode(arguments)
     except (ValueError, TypeError):
         text = json.dumps(_harmless(arguments))
     if "\\u0000" in text or "\\ud" in text:
@@ -62,3 +62,6 @@ def _harmless(value: object) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return text(value if isinstance(value, str) else _plain(value))
+
+
+_encode = json.JSONEncoder(default=_plain, allow_nan=False).encode

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from json import JSONDecoder
 from typing import Any
 
-from kombu.utils import json
+from kombu.utils.json import JSONEncoder, object_hook
 
 from .conf import setting
 from .exceptions import UnstorableResult
+
+_encode = JSONEncoder(allow_nan=False).encode  # making one costs more than using it
+_decode = JSONDecoder(object_hook=object_hook).decode
 
 
 def dump(source: str, result: object, otherwise: str = "Everything it did was rolled back.") -> str:
     """The result as ASCII JSON. ``UnstorableResult`` where it is not serialisable or too large;
     it names the ``source`` and what ``otherwise`` becomes of it."""
     try:
-        text: str = json.dumps(result, allow_nan=False)
+        text: str = _encode(result)
         if '"__type__"' in text:  # kombu's tag for dates and such; a stranger's could not be loaded
-            json.loads(text)
+            _decode(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise UnstorableResult(
             f"{source} returned a {type(result).__name__} that cannot be stored as JSON "
@@ -34,4 +38,4 @@ def dump(source: str, result: object, otherwise: str = "Everything it did was ro
 
 def load(text: str | None) -> Any:
     """What ``dump`` wrote, as a result backend would return it."""
-    return None if text is None else json.loads(text)
+    return None if text is None else _decode(text)
