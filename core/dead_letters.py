@@ -16,7 +16,7 @@ from django.utils import timezone
 from kombu.utils import json
 
 from core.models import DeadLetter
-from core.retrying import TRANSIENT_ERRORS
+from core.retrying import is_transient
 from ledger import DuplicateExecution
 from ledger.protection import protecting
 
@@ -62,7 +62,7 @@ def record(
             message=message,
             error=_storable(f"{type(exception).__name__}: {exception}"),
             traceback=_storable(einfo.traceback if einfo else ""),
-            is_transient=isinstance(exception, TRANSIENT_ERRORS),
+            is_transient=is_transient(exception),
             failures=before.failures + 1 if before else 1,
         )
         # The message of a worker that died before it acknowledged fails, and is recorded, again.

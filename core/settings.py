@@ -231,7 +231,7 @@ globals().update(
         "EMAIL_URL", default="smtp://localhost:25" if PRODUCTION else f"filemail:///{LOCAL}/mail"
     )
 )
-EMAIL_TIMEOUT = 10
+EMAIL_TIMEOUT = env.float("EMAIL_TIMEOUT", default=10)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="payroll@localhost")
 
 # --- Operations ---

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from smtplib import SMTPRecipientsRefused
 from typing import Any
 
 from celery import Task, shared_task
@@ -11,13 +10,7 @@ from core.retrying import WITH_BACKOFF
 from ledger import current_execution, idempotent_once
 
 
-@shared_task(
-    bind=True,
-    max_retries=5,
-    dont_autoretry_for=(SMTPRecipientsRefused,),
-    name="core.tasks.send_critical_alert",
-    **WITH_BACKOFF,
-)
+@shared_task(bind=True, max_retries=5, name="core.tasks.send_critical_alert", **WITH_BACKOFF)
 @idempotent_once(ttl_hours=24, guarantee="at_least_once", on_ledger_error="run")
 def send_critical_alert(
     self: Task, alert_type: str, message: str, recipients: Sequence[str] | None = None

@@ -1,0 +1,53 @@
+"""What the operational tasks find, made up."""
+
+import datetime as dt
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from core.models import DeviceToken, SecurityAlert, TokenFamily
+
+DAY = dt.timedelta(days=1)
+
+
+def family(compromised: dt.timedelta | None = None, tokens: int = 2) -> TokenFamily:
+    """A family with valid tokens; ``compromised`` so long ago."""
+    user, _ = get_user_model().objects.get_or_create(username="dana")
+    made = TokenFamily.objects.create(
+        user=user,
+        device="phone",
+        compromised_at=None if compromised is None else timezone.now() - compromised,
+    )
+    for _ in range(tokens):
+        token(made, expired=-30 * DAY)
+    return made
+
+
+def token(of: TokenFamily, expired: dt.timedelta) -> DeviceToken:
+    """One that expired so long ago, or will, where that is negative."""
+    expires_at = timezone.now() - expired
+    return DeviceToken.objects.create(
+        family=of, digest=uuid4().hex, expires_at=expires_at, issued_at=expires_at - 60 * DAY
+    )
+
+
+def alert(severity: str = "critical") -> SecurityAlert:
+    return SecurityAlert.objects.create(kind="test", severity=severity, message="look at this")
+
+
+def session(expired: dt.timedelta) -> Session:
+    return Session.objects.create(
+        session_key=uuid4().hex, session_data="", expire_date=timezone.now() - expired
+    )
+
+
+def log_file(folder: Path, name: str, age: dt.timedelta) -> Path:
+    path = folder / name
+    path.write_text("a line\n")
+    then = (timezone.now() - age).timestamp()
+    os.utime(path, (then, then))
+    return path
