@@ -14,7 +14,7 @@ Where things are, in the order a delivery meets them:
     decorators     the three decorators          options      their options, checked at import
     call           one call                      protection   a decorated function, found by name
     exempt         tasks left out, and why
-    delivery       the message it came in        periods      the business date pinned in it
+    delivery       the message it came in        periods      the hour or day pinned in it
     keys           canonical arguments, the key  readable     the arguments, for people
     guarantees/    the protocol, one file each   protocol     what all guarantees decide alike
     store          the SQL, one function a verb  sql/         the functions, and their races

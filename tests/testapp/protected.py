@@ -66,6 +66,12 @@ def daily(self: Task, key: str) -> Any:
     return act(key)
 
 
+@shared_task(bind=True)
+@idempotent_task(period="hour")
+def hourly(self: Task, key: str) -> Any:
+    return act(key)
+
+
 @shared_task(bind=True, autoretry_for=(faults.Flaky,), default_retry_delay=0, max_retries=2)
 @idempotent_daily_task()
 def daily_retried(self: Task, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""A date-based run belongs to the business date it was published for, whenever it really runs."""
+"""A run belongs to the day or hour it was published for, whenever it really runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.celery import app
 from ledger.models import TaskExecution
 from ledger.periods import current
 from tests.ledger.workers.site import Gate, Site, effects
-from tests.testapp.protected import bound, daily, daily_retried, daily_total
+from tests.testapp.protected import bound, daily, daily_retried, daily_total, hourly
 from tests.workers import wait_until
 
 LONG_AGO = "2024-02-29"
@@ -82,6 +82,23 @@ def test_a_redelivery_stays_the_run_of_its_day(site: Site, key: str) -> None:
 
     assert (answer["attempt"], answer["period"]) == (2, "2024-02-29")
     assert periods(daily, key) == [LONG_AGO]
+
+
+def test_a_run_belongs_to_its_hour_though_its_worker_dies(site: Site, key: str) -> None:
+    dying = [{"at": "body", "do": "kill_child"}]
+    before = current("hour").label
+    waiting = site.publish(hourly, key, faults=dying)
+    after = current("hour").label
+    site.worker()
+
+    answer = waiting.get(timeout=30)
+    header = {"ledger_period": "2024-10-27T02+01:00"}
+    backfilled = site.publish(hourly, key, headers=header).get(timeout=30)
+
+    assert answer["attempt"] == 2
+    assert periods(hourly, key)[0] == "2024-10-27T02+01:00"
+    assert periods(hourly, key)[1] in (before, after)
+    assert backfilled["period"] == "2024-10-27T02:00:00+01:00"
 
 
 def test_a_message_sent_by_name_is_pinned(each_site: Site, key: str) -> None:
