@@ -30,10 +30,12 @@ class Execution:
     the body runs unprotected. ``period``: the business date of a date-based key, the first day of
     its week or month, the beginning of its hour (an aware datetime in the project's zone), or None.
     ``task_name``, ``guarantee``, ``database`` (alias), ``id`` (its row's, or None): as recorded.
+    ``unpublished``: ids of follow-ups that wait for the commit.
     """
 
     __slots__ = (
         "_steps", "attempt", "database", "guarantee", "id", "key", "period", "task_id", "task_name",
+        "unpublished",
     )  # fmt: skip
 
     def __init__(self, call: Call, attempt: int, id: int | None) -> None:
@@ -46,6 +48,7 @@ class Execution:
         self.database: str = call.database
         self.id = id
         self._steps: dict[str, str] | None = None
+        self.unpublished: list[int] = []
 
     def __repr__(self) -> str:
         return f"<Execution {self.key} attempt {self.attempt}>"

@@ -50,8 +50,16 @@ def enqueue(execution: Execution, task: Signature[Any]) -> AsyncResult[Any]:
         row = store.enqueue(
             connection, execution.id, str(task.task), str(result.id), _dump(execution, task)
         )
-        transaction.on_commit(lambda: publish(execution.database, [row]), execution.database, True)
+        execution.unpublished.append(row)
+        transaction.on_commit(lambda: _publish_all(execution), execution.database, True)
     return result
+
+
+def _publish_all(execution: Execution) -> None:
+    """All that one commit let go, in one transaction; whoever enqueued next finds nothing left."""
+    rows, execution.unpublished = execution.unpublished, []
+    if rows:
+        publish(execution.database, rows)
 
 
 def _dump(execution: Execution, task: Signature[Any]) -> str:
@@ -107,14 +115,19 @@ def relay(database: str = DEFAULT_DB_ALIAS) -> int:
 def _publish(connection: Connection, messages: list[tuple[int, str]]) -> tuple[int, bool]:
     """Publish messages that the open transaction has locked: how many it could, and whether the
     broker could be reached."""
-    published = 0
+    published, reachable = [], True
     for id, message in messages:
         error = _send(message)
-        store.mark_published(connection, id, repr(error) if error else None)
-        published += error is None
+        if error is None:
+            published.append(id)
+            continue
+        store.mark_tried(connection, id, repr(error))
         if isinstance(error, Unreachable):
-            return published, False
-    return published, True
+            reachable = False
+            break
+    if published:
+        store.mark_published(connection, published)
+    return len(published), reachable
 
 
 def _reaches_the_broker() -> bool:

@@ -229,7 +229,7 @@ def holds_claim(connection: Connection, execution: Execution) -> bool:
 
 
 def record_step(connection: Connection, execution: Execution, name: str, result: str) -> None:
-    """Record a step, in the transaction of its effects. Whatever makes progress is no crash loop."""
+    """Record a step, in the transaction of its effects. It also begins the count of crashes anew."""
     sql = (
         "insert into ledger_executionstep (execution_id, name, attempt, completed_at, result) "
         "values (%s, %s, %s, ledger_now(), %s::json); "
@@ -268,21 +268,26 @@ def unpublished(
 def lock_messages(connection: Connection, ids: list[int]) -> list[tuple[int, str]]:
     """Those of the follow-ups that are still to be published and that nobody is publishing, locked
     by the open transaction."""
-    wanted = ", ".join(["%s"] * len(ids))
     sql = (
-        f"select id, message::text from ledger_outboxmessage where id in ({wanted}) "  # noqa: S608
+        "select id, message::text from ledger_outboxmessage where id = any(%s) "
         "and published_at is null order by id for update skip locked"
     )
-    return _send(connection, sql, tuple(ids)).fetchall()
+    return _send(connection, sql, (ids,)).fetchall()
 
 
-def mark_published(connection: Connection, id: int, error: str | None) -> None:
-    """Note a try: published, or what went wrong."""
+def mark_published(connection: Connection, ids: list[int]) -> None:
+    """Note that these follow-ups are published."""
     sql = (
-        "update ledger_outboxmessage set tries = tries + 1, error = %s, "
-        "published_at = case when %s then ledger_now() end where id = %s"
+        "update ledger_outboxmessage set tries = tries + 1, error = '', "
+        "published_at = ledger_now() where id = any(%s)"
     )
-    _send(connection, sql, (readable.text(error or "", 2000), error is None, id))
+    _send(connection, sql, (ids,))
+
+
+def mark_tried(connection: Connection, id: int, error: str) -> None:
+    """Note a try that went wrong."""
+    sql = "update ledger_outboxmessage set tries = tries + 1, error = %s where id = %s"
+    _send(connection, sql, (readable.text(error, 2000), id))
 
 
 def is_lost_claim(error: BaseException) -> bool:
@@ -369,6 +374,8 @@ def _literal(escaping: EscapingProtocol, value: object) -> bytes:
         return b"true" if value else b"false"
     if isinstance(value, int):
         return b"%d" % value
+    if isinstance(value, list):
+        return b"array[%s]::bigint[]" % b", ".join([b"%d" % item for item in value])
     if isinstance(value, dt.timedelta):
         return b"interval '%f seconds'" % value.total_seconds()
     if isinstance(value, dt.date):

@@ -302,9 +302,8 @@ ORDER = [
     Mutation(
         "a follow-up is published before the commit",
         OUTBOX,
-        "        transaction.on_commit(lambda: publish(execution.database, [row]), "
-        "execution.database, True)",
-        "        publish(execution.database, [row])",
+        "        transaction.on_commit(lambda: _publish_all(execution), execution.database, True)",
+        "        _publish_all(execution)",
         (f"{OUTBOXES}test_nothing_is_published_while_the_body_runs",),
     ),
     Mutation(
