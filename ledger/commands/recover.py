@@ -17,4 +17,6 @@ def handle(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     keys = recover(database, actor="manage.py ledger recover")
     for key in keys:
         command.stdout.write(key)
-    command.stdout.write(f"{len(keys)} without a worker; they may run again.")
+    command.stdout.write(
+        f"{len(keys)} without a worker; they may run again, or, at most once, are held."
+    )
