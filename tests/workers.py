@@ -28,7 +28,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -141,6 +141,32 @@ class Worker:
         return self.process.wait(timeout)
 
 
+def launch(
+    name: str,
+    folder: Path,
+    pool: str,
+    concurrency: int,
+    options: Iterable[str],
+    environment: Mapping[str, str],
+) -> Worker:
+    """Start ``celery worker`` with its log in ``folder``; it takes messages once that says so."""
+    log_path = folder / f"{name}.log"
+    command = [sys.executable, "-m", "celery", "-A", "core", "worker", "--hostname", f"{name}@%h"]
+    command += ["--pool", pool, "--concurrency", str(concurrency)]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *options]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **environment},
+        )
+    return Worker(process, name, log_path)
+
+
 class Workers:
     """The workers of one test. See the head of this module; the fixture makes and ends it."""
 
@@ -168,34 +194,18 @@ class Workers:
             options: further options of ``celery worker``.
         """
         name = f"worker{len(self.started) + 1}-{settings.TEST_RUN}"
-        log_path = self.folder / f"{name}.log"
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "core",
-            "worker",
-            "--hostname",
-            f"{name}@%h",
-        ]
-        command += ["--pool", pool, "--concurrency", str(concurrency)]
-        command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *options]
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={
-                    **process_environment(),
-                    "CELERY_VISIBILITY_TIMEOUT": str(visibility_timeout),
-                    **(environment or {}),
-                },
-            )
-        worker = Worker(process, name, log_path)
+        worker = launch(
+            name,
+            self.folder,
+            pool,
+            concurrency,
+            options,
+            {
+                **process_environment(),
+                "CELERY_VISIBILITY_TIMEOUT": str(visibility_timeout),
+                **(environment or {}),
+            },
+        )
         self.started.append(worker)
         worker.wait_for_log(" ready.")
         return worker

@@ -9,5 +9,5 @@ banks' own books.
     tasks    the four ways to pay, as tasks: payroll.paying with each guarantee and each endpoint
     faults   what goes wrong, one function each where the bank cannot do it by itself
     trial    one payment for each way and one fault, up to what a person decides where one is held
-    table    what came of it, for README.md and docs/payments.md
+    table    what came of it, for README.md and docs/payments.md; documents: where it stands there
 """

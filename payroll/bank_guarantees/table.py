@@ -1,8 +1,6 @@
-"""What came of it, as tables in Markdown, and their place in a document."""
+"""What came of it, as tables in Markdown."""
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from .tasks import WAYS, Way
 from .trial import Verdict
@@ -30,27 +28,6 @@ def by_fault(verdicts: Verdicts) -> str:
     for fault, outcome in verdicts.items():
         rows.append((fault, *(_shown(outcome[way]) for way in WAYS)))
     return _markdown(rows)
-
-
-def put(document: Path, marker: str, table: str) -> None:
-    """Put the table between ``<!-- marker -->`` and ``<!-- /marker -->``. ValueError without."""
-    text, found = _between(marker).subn(lambda m: f"{m[1]}{table}{m[3]}", document.read_text())
-    if found != 1:
-        raise ValueError(
-            f"{document} has no place for the table: write <!-- {marker} --> and"
-            f" <!-- /{marker} -->, each on a line of its own, once."
-        )
-    document.write_text(text)
-
-
-def find(document: Path, marker: str) -> str:
-    """The table that stands there."""
-    [(_, table, _)] = _between(marker).findall(document.read_text())
-    return str(table)
-
-
-def _between(marker: str) -> re.Pattern[str]:
-    return re.compile(rf"(<!-- {marker} -->\n)(.*?)(<!-- /{marker} -->)", re.DOTALL)
 
 
 def _faults(verdicts: Verdicts, way: Way, verdict: str) -> str:

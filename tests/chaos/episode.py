@@ -1,5 +1,6 @@
 """One episode: publish, break, settle, judge."""
 
+import itertools
 import random
 import time
 from dataclasses import dataclass, field
@@ -7,64 +8,93 @@ from typing import Any
 
 from tests.chaos import judge
 from tests.chaos.faults import Fault, heal
-from tests.chaos.world import World
+from tests.chaos.judge import TASKS, Verdict
+from tests.chaos.world import Setting, World
 
-TASKS = ("exactly_once", "at_least_once", "at_most_once", "steps")
-SETTLE_SECONDS = 90
+SETTLE_SECONDS = 60
+RESCUE_SECONDS = 3
+STRIKE_SECONDS = 3
+"""How long a fault looks for something to harm."""
+
+Message = tuple[str, int, str]
+"""A task, its number, and its nuisance."""
 
 
 @dataclass
 class Episode:
     fault: Fault
-    setting: str
-    broker: str
+    setting: Setting
     numbers: range
     """Each number is one execution of each task."""
+    since: int = 0
+    """Executions of this episode have a greater id."""
     faults: int = 0
     lost_by_broker: int = 0
-    """Executions of which no message arrived: Redis and Valkey pop one before anybody has it."""
+    acknowledged: int = 0
+    """Executions that were published again: because Valkey had lost their messages, or because
+    Celery had acknowledged them at a hard time limit."""
     seconds: float = 0
-    verdicts: dict[str, judge.Verdict] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     @property
     def executions(self) -> int:
         return len(self.numbers) * len(TASKS)
 
     @property
-    def is_right(self) -> bool:
-        return all(verdict.is_right for verdict in self.verdicts.values())
+    def wrong(self) -> list[str]:
+        found = [line for verdict in self.verdicts.values() for line in verdict.wrong]
+        return found if self.faults else [*found, "the fault found nothing to harm"]
 
 
 def play(world: World, fault: Fault, numbers: range, chance: random.Random, hits: int) -> Episode:
     """An episode in the world's present setting. Raises nothing that a fault caused."""
-    setting = world.setting
-    assert setting is not None
-    episode = Episode(fault, str(setting), setting.broker, numbers)
+    assert world.setting is not None
+    [[since]] = world.sql("select coalesce(max(id), 0) from ledger_taskexecution")
+    episode = Episode(fault, world.setting, numbers, since)
     began = time.monotonic()
     messages = _messages(fault, numbers, chance)
     if fault.inject is None:
-        _publish(world, setting.broker, messages, fault.options)
-        episode.faults = sum(bool(nuisance) or fault.copies > 2 for _, _, nuisance in messages[::2])
+        struck = numbers[:: fault.every]
+        episode.faults = len(struck) * len(TASKS)
+        _publish(world, messages, fault.options)
     else:
-        share = max(1, len(messages) // (hits + 1))
-        for hit in range(hits + 1):
-            _publish(world, setting.broker, messages[hit * share : (hit + 1) * share])
-            if hit < hits:
-                time.sleep(chance.uniform(0.05, 0.4))
-                episode.faults += fault.inject(world, chance)
-        _publish(world, setting.broker, messages[(hits + 1) * share :])
+        hits = min(hits, fault.most)
+        for hit in range(hits):
+            _publish(world, messages[hit::hits], fault.options)
+            time.sleep(chance.uniform(0.05, 0.2))
+            episode.faults += _strike(world, fault, chance)
     heal(world)
     _settle(world, episode)
-    episode.verdicts = {task: judge.judge(world, task, numbers) for task in TASKS}
+    assess(world, episode)
     episode.seconds = time.monotonic() - began
     return episode
 
 
-def _messages(fault: Fault, numbers: range, chance: random.Random) -> list[tuple[str, int, str]]:
+def assess(world: World, episode: Episode) -> None:
+    """Judge it, for the first time or again."""
+    evidence = judge.gather(world, episode.numbers, episode.since)
+    episode.verdicts = {
+        task: judge.judge(evidence, task, episode.numbers, episode.fault.is_harmless)
+        for task in TASKS
+    }
+
+
+def _strike(world: World, fault: Fault, chance: random.Random) -> bool:
+    assert fault.inject is not None
+    deadline = time.monotonic() + STRIKE_SECONDS
+    while not fault.inject(world, chance):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _messages(fault: Fault, numbers: range, chance: random.Random) -> list[Message]:
     messages = []
     for number in numbers:
-        nuisance = fault.nuisance if number % 4 == 0 else ""
-        copies = fault.copies if fault.copies <= 2 or number % 10 == 0 else 2
+        is_chosen = number in numbers[:: fault.every]
+        nuisance = fault.nuisance if is_chosen else ""
+        copies = fault.copies if is_chosen else 2
         messages += [(task, number, nuisance) for task in TASKS for _ in range(copies)]
     chance.shuffle(messages)
     return messages
@@ -72,11 +102,11 @@ def _messages(fault: Fault, numbers: range, chance: random.Random) -> list[tuple
 
 def _publish(
     world: World,
-    broker: str,
-    messages: list[tuple[str, int, str]],
+    messages: list[Message],
     options: tuple[tuple[str, float], ...] = (),
 ) -> None:
-    app = world.app(broker)
+    assert world.setting is not None
+    app = world.app(world.setting.broker)
     with app.producer_pool.acquire(block=True) as producer:
         for task, number, nuisance in messages:
             extra: dict[str, Any] = dict(options) if nuisance else {}
@@ -91,28 +121,45 @@ def _publish(
 
 
 def _settle(world: World, episode: Episode) -> None:
-    """Wait until every execution is completed or held. What a fault failed for good, or left
-    without a message, is recorded: recover finds it, and it is published again, by hand."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    next_rescue = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if judge.is_settled(world, TASKS, episode.numbers):
+    """Wait until every execution is completed or held."""
+    began = time.monotonic()
+    rescue_at = began + RESCUE_SECONDS
+    while not judge.is_settled(world, episode.numbers, episode.since):
+        now = time.monotonic()
+        if now > began + SETTLE_SECONDS:
             return
-        world.use(world.setting)  # type: ignore[arg-type]
-        if time.monotonic() > next_rescue:
+        world.replace_dead_workers()
+        if now > rescue_at:
             _rescue(world, episode)
-            next_rescue = time.monotonic() + 5
+            rescue_at = time.monotonic() + RESCUE_SECONDS
         time.sleep(0.1)
 
 
 def _rescue(world: World, episode: Episode) -> None:
+    """Publish again, as a person would, what is on record as not done and has no message any more:
+    where Celery acknowledges it, or Valkey loses it. Elsewhere nothing is rescued."""
+    fault, broker = episode.fault, episode.setting.broker
+    valkey_lost = fault.valkey_loses and broker == "valkey"
+    if not (fault.acknowledges or valkey_lost):
+        return
     world.sql(
         "select ledger_abandon(key, id, attempt, 'chaos') from ledger_taskexecution "
-        "where state = 'running' and completed_at is null and retired_at is null"
+        "where state = 'running' and completed_at is null and retired_at is null and id > %s",
+        (episode.since,),
     )
-    again = judge.recorded_as_failed(world, TASKS, episode.numbers)
-    if episode.fault.may_lose_messages:
-        unseen = judge.never_seen(world, TASKS, episode.numbers)
-        episode.lost_by_broker += len(unseen)
-        again += unseen
-    _publish(world, episode.broker, [(task, number, "") for task, number in again])
+    states = judge.gather(world, episode.numbers, episode.since).states
+    missing: list[Message] = []
+    waiting = world.waiting() if broker == "valkey" else set()
+    for task, number in itertools.product(TASKS, episode.numbers):
+        name = f"{task}-{number}"
+        state = states.get(name, (None, 0))[0]
+        if name in waiting or state not in (None, "failed"):
+            continue
+        if state is None and (not valkey_lost or world.has_received(name)):
+            continue  # somebody had it: if it does not come back, it is lost
+        missing.append((task, number, ""))
+    if fault.acknowledges:
+        episode.acknowledged += len(missing)
+    else:
+        episode.lost_by_broker += len(missing)
+    _publish(world, missing)

@@ -1,92 +1,81 @@
 """What became of the executions, by the database and the bank's own book."""
 
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.chaos.world import World
+
+TASKS = ("exactly_once", "at_least_once", "at_most_once", "steps")
+PARTS = {"steps": 3}
+"""How many effects an execution has; one where nothing is said."""
+
+
+class Evidence(NamedTuple):
+    states: dict[str, tuple[str, int]]
+    """State and attempt of each execution, by its name: task and number."""
+    effects: Counter[str]
 
 
 @dataclass
 class Verdict:
     """Of one task's executions in one episode. ``wrong`` lists what must not be."""
 
-    completed: int = 0
     held: int = 0
-    lost: list[int] = field(default_factory=list)
-    twice: list[int] = field(default_factory=list)
+    lost: int = 0
+    twice: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    @property
-    def is_right(self) -> bool:
-        return not self.wrong
+
+def names(numbers: range) -> list[str]:
+    return [f"{task}-{number}" for task in TASKS for number in numbers]
 
 
-def states(world: World, task: str, numbers: range) -> dict[int, str]:
-    """The state of each execution's live row; a number without a row is absent."""
+def is_settled(world: World, numbers: range, since: int) -> bool:
+    [[settled]] = world.sql(
+        "select count(distinct task_id) from ledger_taskexecution where id > %s "
+        "and task_id = any(%s) and state in ('completed', 'held')",
+        (since, names(numbers)),
+    )
+    return bool(settled == len(numbers) * len(TASKS))
+
+
+def gather(world: World, numbers: range, since: int) -> Evidence:
     rows = world.sql(
-        "select (arguments->>'number')::bigint, state from ledger_taskexecution "
-        "where task_name = %s and retired_at is null "
-        "and (arguments->>'number')::bigint >= %s and (arguments->>'number')::bigint < %s",
-        (f"chaos.{task}", numbers.start, numbers.stop),
+        "select task_id, state, attempt from ledger_taskexecution "
+        "where id > %s and task_id = any(%s) and retired_at is null",
+        (since, names(numbers)),
     )
-    return dict(rows)
-
-
-def is_settled(world: World, tasks: Sequence[str], numbers: range) -> bool:
-    return all(
-        sum(state in ("completed", "held") for state in states(world, task, numbers).values())
-        == len(numbers)
-        for task in tasks
-    )
-
-
-def recorded_as_failed(world: World, tasks: Sequence[str], numbers: range) -> list[tuple[str, int]]:
-    return [
-        (task, number)
-        for task in tasks
-        for number, state in states(world, task, numbers).items()
-        if state == "failed"
-    ]
-
-
-def never_seen(world: World, tasks: Sequence[str], numbers: range) -> list[tuple[str, int]]:
-    """Executions that no worker has claimed."""
-    found = {task: states(world, task, numbers) for task in tasks}
-    return [(task, number) for task in tasks for number in numbers if number not in found[task]]
-
-
-def judge(world: World, task: str, numbers: range) -> Verdict:
-    found = states(world, task, numbers)
-    effects = _effects(world, task, numbers)
-    verdict = Verdict(
-        completed=sum(state == "completed" for state in found.values()),
-        held=sum(state == "held" for state in found.values()),
-    )
-    parts = 3 if task == "steps" else 1
-    for number in numbers:
-        state, count = found.get(number, "no row"), effects.get(number, 0)
-        if count > parts:
-            verdict.twice.append(number)
-        elif (state == "completed" and count < parts) or state not in ("completed", "held"):
-            verdict.lost.append(number)
-        elif state == "held" and task != "at_most_once":
-            verdict.wrong.append(f"{task}-{number} is held")
-    verdict.wrong += [f"{task}-{n} took effect {effects[n]} times" for n in verdict.twice]
-    verdict.wrong += [
-        f"{task}-{n} is lost: {found.get(n, 'no row')}, {effects.get(n, 0)} effects"
-        for n in verdict.lost
-    ]
-    return verdict
-
-
-def _effects(world: World, task: str, numbers: range) -> dict[int, int]:
-    """How often each took effect."""
-    if task in ("exactly_once", "steps"):
-        rows = world.sql(
-            "select split_part(key, '-', 2)::bigint as number, count(*) from testapp_effect "
-            "where key like %s group by 1",
-            (f"{task}-%",),
+    effects: Counter[str] = Counter(
+        dict(
+            world.sql(
+                "select key, count(*) from testapp_effect where key = any(%s) group by key",
+                (names(numbers),),
+            )
         )
-        return {number: count for number, count in rows if number in numbers}
-    counts = world.bank.book()["counts"]
-    return {number: counts.get(f"{task}-{number}", 0) for number in numbers}
+    )
+    booked = world.bank.book()["counts"]
+    effects.update({name: booked[name] for name in names(numbers) if name in booked})
+    return Evidence({name: (state, attempt) for name, state, attempt in rows}, effects)
+
+
+def judge(evidence: Evidence, task: str, numbers: range, is_harmless: bool) -> Verdict:
+    """``is_harmless``: nothing happened for which an execution may run again, or be held."""
+    verdict = Verdict()
+    parts = PARTS.get(task, 1)
+    for number in numbers:
+        name = f"{task}-{number}"
+        state, attempt = evidence.states.get(name, ("without a row", 0))
+        count = evidence.effects[name]
+        if count > parts:
+            verdict.twice += 1
+            verdict.wrong.append(f"{name} took effect {count} times")
+        elif state not in ("completed", "held") or (state == "completed" and count < parts):
+            verdict.lost += 1
+            verdict.wrong.append(f"{name} is lost: {state}, {count} effects")
+        elif state == "held" and (task != "at_most_once" or is_harmless):
+            verdict.wrong.append(f"{name} is held")
+        elif attempt > 1 and is_harmless:
+            verdict.wrong.append(f"{name} ran {attempt} times")
+        verdict.held += state == "held"
+    return verdict

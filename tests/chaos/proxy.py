@@ -48,6 +48,8 @@ class Proxy:
         self._armed, self._left = None, 0
 
     def stop(self) -> None:
+        if not self._thread.is_alive():
+            return
         self._call(self._cut_all)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

@@ -2,74 +2,91 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.episode import TASKS, Episode
+from payroll.bank_guarantees import documents
+from tests.chaos.episode import Episode
 from tests.chaos.world import World
+from tests.workers import ROOT
 
+DOCUMENT = ROOT / "docs" / "reliability.md"
+WORDS = ("fault", "guarantee", "broker")
+NUMBERS = ("executions", "faults", "lost", "twice", "held")
 GUARANTEE = {
     "exactly_once": "exactly once",
     "at_least_once": "at least once",
+    "steps": "at least once",
     "at_most_once": "at most once",
-    "steps": "at least once, steps",
 }
 
 
-def table(episodes: Sequence[Episode]) -> Table:
+def rows(episodes: Iterable[Episode]) -> list[tuple[str, ...]]:
     """Fault × guarantee × broker."""
-    rows: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * 5)
+    sums: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * len(NUMBERS))
     for episode in episodes:
-        for task in TASKS:
-            verdict = episode.verdicts[task]
-            row = rows[episode.fault.name, GUARANTEE[task], episode.broker]
-            for column, number in enumerate(
-                (
-                    len(episode.numbers),
-                    episode.faults,
-                    len(verdict.lost),
-                    len(verdict.twice),
-                    verdict.held,
-                )
-            ):
+        struck = set()
+        for task, verdict in episode.verdicts.items():
+            guarantee = GUARANTEE[task]
+            row = sums[episode.fault.name, guarantee, episode.setting.broker]
+            faults = 0 if guarantee in struck else episode.faults  # of two tasks, once
+            struck.add(guarantee)
+            numbers = (len(episode.numbers), faults, verdict.lost, verdict.twice, verdict.held)
+            for column, number in enumerate(numbers):
                 row[column] += number
-    result = Table(title="What broke, and what became of the executions")
-    for heading in ("fault", "guarantee", "broker"):
-        result.add_column(heading)
-    for heading in ("executions", "faults", "lost", "twice", "held"):
-        result.add_column(heading, justify="right")
-    for key, row in rows.items():
-        result.add_row(*key, *map(str, row))
-    return result
+    return [(*words, *map(str, numbers)) for words, numbers in sorted(sums.items())]
 
 
-def summary(episodes: Sequence[Episode], seed: int, seconds: float) -> str:
-    executions = sum(episode.executions for episode in episodes)
-    faults = sum(episode.faults for episode in episodes)
-    lost = sum(len(v.lost) for e in episodes for v in e.verdicts.values())
-    twice = sum(len(v.twice) for e in episodes for v in e.verdicts.values())
-    held = sum(v.held for e in episodes for v in e.verdicts.values())
-    by_broker = sum(episode.lost_by_broker for episode in episodes)
+def summary(episodes: Sequence[Episode], left: int, seed: int, seconds: float) -> str:
+    verdicts = [verdict for episode in episodes for verdict in episode.verdicts.values()]
     return (
-        f"{executions:,} executions, {faults:,} faults, {lost} lost, {twice} twice, {held} held "
-        f"in {seconds:.0f} s (seed {seed}); {by_broker} had all their messages lost by a killed "
-        "broker, and were published again"
+        f"{sum(episode.executions for episode in episodes):,} executions, "
+        f"{sum(episode.faults for episode in episodes):,} faults, "
+        f"{sum(verdict.lost for verdict in verdicts)} lost, "
+        f"{sum(verdict.twice for verdict in verdicts)} twice, "
+        f"{sum(verdict.held for verdict in verdicts)} held "
+        f"in {seconds:.0f} s (seed {seed}). Published again: "
+        f"{sum(episode.lost_by_broker for episode in episodes)} of which Valkey had lost every "
+        f"message, {sum(episode.acknowledged for episode in episodes)} that Celery had "
+        f"acknowledged at a hard time limit. Messages left on the brokers: {left}."
     )
 
 
-def keep_history(world: World, episode: Episode, folder: Path) -> Path:
-    """Everything the ledger and the bank know of the executions that went wrong."""
+def show(console: Console, episodes: Sequence[Episode], closing: str) -> None:
+    table = Table(title="What broke, and what became of the executions")
+    for heading in WORDS:
+        table.add_column(heading)
+    for heading in NUMBERS:
+        table.add_column(heading, justify="right")
+    for row in rows(episodes):
+        table.add_row(*row)
+    console.print(table)
+    console.print(closing, soft_wrap=True)
+
+
+def write(episodes: Sequence[Episode], command: str, day: str, closing: str) -> None:
+    """Put the table into the document."""
+    lines = [f"`{command}`, on {day}: {closing}", ""]
+    lines += [f"| {' | '.join((*WORDS, *NUMBERS))} |"]
+    lines += ["|---" * len(WORDS) + "|---:" * len(NUMBERS) + "|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows(episodes)]
+    documents.put(DOCUMENT, "chaos-table", "\n".join(lines) + "\n")
+
+
+def keep_history(world: World, episode: Episode, seed: int, folder: Path) -> Path:
+    """Everything that is known of the executions that went wrong."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{episode.numbers.start}.json"
-    wrong = [line for verdict in episode.verdicts.values() for line in verdict.wrong]
-    names = {line.split(" ", 1)[0] for line in wrong}
+    path = folder / f"{seed}-{episode.numbers.start}.json"
+    names = {line.split(" ", 1)[0] for line in episode.wrong}
+    logs = (log.read_text(errors="replace") for log in (world.folder / "workers").iterdir())
     history = {
+        "seed": seed,
         "fault": episode.fault.name,
-        "setting": episode.setting,
-        "wrong": wrong,
+        "setting": str(episode.setting),
+        "wrong": episode.wrong,
         "executions": world.sql(
             "select row_to_json(e)::text from ledger_taskexecution e where task_id = any(%s)",
             (list(names),),
@@ -85,11 +102,12 @@ def keep_history(world: World, episode: Episode, folder: Path) -> Path:
         "bookings": [
             booking for booking in world.bank.book()["bookings"] if booking["reference"] in names
         ],
+        "logged": sorted(
+            line
+            for log in logs
+            for line in log.splitlines()
+            if any(f"[{name}]" in line for name in names)
+        ),
     }
     path.write_text(json.dumps(history, indent=2, default=str))
     return path
-
-
-def show(console: Console, episodes: Sequence[Episode], seed: int, seconds: float) -> None:
-    console.print(table(episodes))
-    console.print(summary(episodes, seed, seconds))

@@ -2,17 +2,19 @@
 attempt to misbehave; by then the claim stands, and whatever happens must be made good."""
 
 import os
-import resource
+import signal
 import time
 from decimal import Decimal
 from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from ledger import current_execution, idempotent_task
 from payroll.bank.client import BankClient, BankOutcomeUnknown, NotBooked
+from tests.testapp import faults
 from tests.testapp.models import Effect
 
 TRANSIENT = (OperationalError, InterfaceError, SoftTimeLimitExceeded, MemoryError)
@@ -33,14 +35,18 @@ def misbehave(task: "Task[Any, Any]", nuisance: str) -> None:
     if kind == "sleep":
         time.sleep(float(amount))
     elif kind == "retry":
-        raise task.retry(countdown=0)
-    elif kind == "memory":
-        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (1, hard))
         try:
-            bytearray(1 << 28)
+            raise task.retry(countdown=0)
         finally:
-            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+            time.sleep(0.3)  # what it published arrives before this message is acknowledged
+    elif kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "greedy":
+        b"x" * (
+            settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD << 10
+        )  # Celery ends the process when the task is done
+    elif kind == "memory":
+        faults.run_out_of_memory({})
 
 
 def bank() -> BankClient:
@@ -48,7 +54,7 @@ def bank() -> BankClient:
 
 
 @shared_task(name="chaos.exactly_once", autoretry_for=TRANSIENT, **PATIENT)
-@idempotent_task(key="number")
+@idempotent_task(key="number", max_crashes=1000)
 def exactly_once(self: "Task[Any, Any]", number: int, nuisance: str = "") -> int:
     Effect.objects.create(key=f"exactly_once-{number}", note=str(current_execution().attempt))
     misbehave(self, nuisance)
@@ -58,7 +64,7 @@ def exactly_once(self: "Task[Any, Any]", number: int, nuisance: str = "") -> int
 @shared_task(
     name="chaos.at_least_once", autoretry_for=(*TRANSIENT, NotBooked, BankOutcomeUnknown), **PATIENT
 )
-@idempotent_task(key="number", guarantee="at_least_once")
+@idempotent_task(key="number", guarantee="at_least_once", max_crashes=1000)
 def at_least_once(self: "Task[Any, Any]", number: int, nuisance: str = "") -> int:
     misbehave(self, nuisance)
     key = current_execution().idempotency_key
@@ -75,7 +81,7 @@ def at_most_once(self: "Task[Any, Any]", number: int, nuisance: str = "") -> int
 
 
 @shared_task(name="chaos.steps", autoretry_for=TRANSIENT, **PATIENT)
-@idempotent_task(key="number", guarantee="at_least_once")
+@idempotent_task(key="number", guarantee="at_least_once", max_crashes=1000)
 def steps(self: "Task[Any, Any]", number: int, nuisance: str = "") -> int:
     for part in range(3):
         current_execution().step(f"part {part}", _part, number, part)

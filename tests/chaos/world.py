@@ -1,28 +1,32 @@
 """The servers and workers of a run, all of them its own, and how to reach behind them."""
 
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
+import redis
 from celery import Celery
+from kombu import Exchange, Queue
 
-from core.embedded.postgresql import PostgreSQL, program
+from core.embedded.postgresql import PostgreSQL
 from core.embedded.valkey import Valkey
 from payroll.bank.process import BankProcess
+from tests.chaos.aftermath import see_to
+from tests.chaos.disk import SmallDisk
 from tests.chaos.proxy import Proxy
-from tests.workers import ROOT, Worker
+from tests.chaos.servers import PgBouncer, RabbitMQ
+from tests.workers import ROOT, Worker, launch
 
-RABBITMQ = ("127.0.0.1", 5672)
-VISIBILITY_SECONDS = 4
+VISIBILITY_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -43,181 +47,178 @@ class Setting:
 class World:
     """Started once; workers are started anew for each setting."""
 
+    queue = "chaos"
+    """As in ``settings``; the brokers are the run's own."""
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.postgres = PostgreSQL(folder)
-        self.valkey = Valkey(folder)
-        self.bank = BankProcess(folder / "bank.jsonl")
+        self.folder = folder.resolve()
+        self.postgres = PostgreSQL(self.folder)
+        self.valkey = Valkey(self.folder)
+        self.rabbitmq = RabbitMQ(self.folder)
+        self.bank = BankProcess(self.folder / "bank.jsonl")
+        self.disk = SmallDisk(self.folder)
         self.database_proxy = Proxy(self.postgres.socket_path)
         self.broker_proxies = {
-            "rabbitmq": Proxy(RABBITMQ),
+            "rabbitmq": Proxy(("127.0.0.1", self.rabbitmq.port)),
             "valkey": Proxy(self.valkey.socket_path),
         }
-        self.pgbouncer: subprocess.Popen[bytes] | None = None
-        self.pgbouncer_port = 0
         self.workers: list[Worker] = []
-        self.number = 0
+        self.started = 0
         self.setting: Setting | None = None
+        self._pgbouncer: PgBouncer | None = None
         self._admin: psycopg.Connection[Any] | None = None
         self._apps: dict[str, Celery] = {}
+        self._aftermath: subprocess.Popen[bytes] | None = None
 
     # --- servers ---
 
-    def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def running(self) -> Iterator["World"]:
+        try:
+            self._start()
+            yield self
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        self.folder.mkdir(parents=True)
+        (self.folder / "workers").mkdir()
+        os.environ.pop("CELERY_BROKER_URL", None)  # Celery prefers it to an app's own
+        self._aftermath = see_to(self.folder)
+        self.disk.mount()
         self.postgres.start()
         self.valkey.start()
         self.bank.start()
         for proxy in (self.database_proxy, *self.broker_proxies.values()):
             proxy.start()
-        self._migrate()
+        self._make_database()
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         self.end_workers()
-        if self.pgbouncer:
-            self.pgbouncer.kill()
-            self.pgbouncer.wait()
+        if self._pgbouncer:
+            self._pgbouncer.stop()
         if self._admin:
             self._admin.close()
         self.bank.kill()
+        self.disk.free()
         for proxy in (self.database_proxy, *self.broker_proxies.values()):
             proxy.stop()
         self.postgres.stop()
         self.valkey.stop()
-        for data in (self.postgres.folder, self.valkey.folder):
-            shutil.rmtree(data, ignore_errors=True)
-        self._forget_queue()
+        self.rabbitmq.stop()
+        self.disk.unmount()
+        if self._aftermath:
+            self._aftermath.communicate()  # closes its input, and waits until all is cleared away
 
-    def _forget_queue(self) -> None:
-        """Leave nothing on a broker that is not the run's own."""
-        if app := self._apps.get("rabbitmq"):
-            with app.connection() as broker:
-                channel: Any = broker.default_channel
-                channel.queue_delete(self.queue)
-                channel.exchange_delete(self.queue)
-
-    def start_pgbouncer(self) -> None:
-        """In transaction mode, between the workers and the proxy to the server."""
-        if self.pgbouncer:
-            return
-        executable = find_pgbouncer()
-        if executable is None:
-            raise RuntimeError("PgBouncer is not installed: apt-get install pgbouncer")
-        with __import__("socket").create_server(("127.0.0.1", 0)) as free:
-            self.pgbouncer_port = free.getsockname()[1]
-        folder = self.folder / "pgbouncer"
-        folder.mkdir(exist_ok=True)
-        (folder / "users.txt").write_text('"postgres" ""\n')
-        (folder / "pgbouncer.ini").write_text(
-            "[databases]\n"
-            f"* = host=127.0.0.1 port={self.database_proxy.port} user=postgres\n"
-            "[pgbouncer]\n"
-            f"listen_addr = 127.0.0.1\nlisten_port = {self.pgbouncer_port}\n"
-            f"unix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users.txt\n"
-            "pool_mode = transaction\nmax_client_conn = 500\ndefault_pool_size = 60\n"
-            "ignore_startup_parameters = extra_float_digits,options\n"
-            "server_login_retry = 1\nserver_check_delay = 0\n"
+    def _make_database(self) -> None:
+        with self._connect("postgres") as connection:
+            connection.execute("create database chaos")
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--run-syncdb", "-v0"],
+            cwd=ROOT,
+            env={**os.environ, **self.environment(Setting("valkey", "prefork", "direct"))},
+            check=True,
         )
-        options: dict[str, Any] = {}
-        if os.geteuid() == 0:  # it refuses root, as PostgreSQL does
-            import pwd
-
-            account = pwd.getpwnam("embedded_postgres")
-            options = {"user": account.pw_uid, "group": account.pw_gid}
-            for path in (folder, *folder.iterdir()):
-                os.chown(path, account.pw_uid, account.pw_gid)
-        with (folder / "log").open("wb") as log:
-            self.pgbouncer = subprocess.Popen(
-                [executable, folder / "pgbouncer.ini"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **options,
-            )
+        if self.disk.mounted:
+            self.sql(f"create tablespace small location '{self.disk.folder}'")
+            self.sql("alter table testapp_effect set tablespace small")
+            self.sql("alter table testapp_effect set (fillfactor = 10)")  # it soon needs a page
 
     def restart_postgres(self, *, kill_postmaster: bool) -> None:
         """Down without any farewell, and up again."""
-        postmaster = int((self.postgres.data / "postmaster.pid").read_text().split("\n", 1)[0])
-        os.kill(postmaster, signal.SIGKILL if kill_postmaster else signal.SIGQUIT)
+        pid = int((self.postgres.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        postmaster = psutil.Process(pid)
+        postmaster.send_signal(signal.SIGKILL if kill_postmaster else signal.SIGQUIT)
         self._admin = None
-        until(lambda: not _alive(postmaster), 30, "the end of the postmaster")
+        postmaster.wait(30)
         self.postgres.start()
 
-    def restart_valkey(self) -> None:
-        pid = int((self.valkey.folder / "pid").read_text())
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: not _alive(pid), 30, "the end of Valkey")
-        self.valkey.start()
+    def restart_broker(self) -> None:
+        """SIGKILL the broker in use, and start it again."""
+        assert self.setting is not None
+        if self.setting.broker == "rabbitmq":
+            self.rabbitmq.kill()
+            self.rabbitmq.start()
+        else:
+            valkey = psutil.Process(int((self.valkey.folder / "pid").read_text()))
+            valkey.kill()
+            valkey.wait(30)
+            self.valkey.start()
 
     # --- looking behind ---
 
-    @property
-    def admin(self) -> psycopg.Connection[Any]:
+    def sql(self, query: str, parameters: Any = None) -> list[Any]:
         """Straight to the server, past every proxy."""
         if self._admin is None or self._admin.closed:
-            self._admin = psycopg.connect(
-                host=str(self.postgres.socket_folder),
-                user="postgres",
-                dbname="chaos",
-                autocommit=True,
-                application_name="chaos-admin",
-            )
-        return self._admin
-
-    def sql(self, query: str, parameters: Any = None) -> list[Any]:
-        cursor = self.admin.execute(query, parameters)
+            self._admin = self._connect("chaos")
+        cursor = self._admin.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
+
+    def _connect(self, database: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host=str(self.postgres.socket_folder),
+            user="postgres",
+            dbname=database,
+            autocommit=True,
+            application_name="chaos-admin",
+        )
 
     def app(self, broker: str) -> Celery:
         """A publisher, straight to the broker, past the proxy."""
         if broker not in self._apps:
-            url = (
-                "amqp://guest:guest@127.0.0.1:5672//"
-                if broker == "rabbitmq"
-                else self.valkey.url(0)
-            )
-            os.environ.update(self.environment(broker, route="direct") | {"CELERY_BROKER_URL": url})
-            app = Celery("chaos", set_as_current=False, fixups=[])
+            app = self._apps[broker] = Celery("chaos", set_as_current=False, fixups=[])
+            is_rabbitmq = broker == "rabbitmq"
             app.conf.update(
-                broker_url=url,
-                task_default_queue=self.queue,
-                task_ignore_result=True,
-                task_queues=None,
+                broker_url=self.rabbitmq.url if is_rabbitmq else self.valkey.url(0),
                 broker_transport_options=(
-                    {"confirm_publish": True}
-                    if broker == "rabbitmq"
-                    else {"global_keyprefix": f"{self.queue}:", "visibility_timeout": 3600}
+                    {"confirm_publish": True} if is_rabbitmq else {"global_keyprefix": "chaos:"}
                 ),
+                task_default_queue=self.queue,
+                task_queues=[Queue(self.queue, Exchange(self.queue), routing_key=self.queue)],
+                task_ignore_result=True,
             )
-            from kombu import Exchange, Queue
-
-            app.conf.task_queues = [Queue(self.queue, Exchange(self.queue), routing_key=self.queue)]
-            self._apps[broker] = app
         return self._apps[broker]
 
-    @property
-    def queue(self) -> str:
-        return f"chaos-{os.getpid()}"
+    def waiting(self) -> set[str]:
+        """The ids of the messages that Valkey has, those included that are with a worker."""
+        client = redis.Redis(unix_socket_path=str(self.valkey.socket_path))
+        try:
+            kept: Any = client.lrange(f"chaos:{self.queue}", 0, -1)
+            kept += client.hvals("chaos:unacked")  # type: ignore[operator]
+        finally:
+            client.close()
+        ids = (found for text in kept for found in re.findall(rb'"id": "([^"]*)"', text))
+        return {task_id.decode() for task_id in ids}
+
+    def messages(self, broker: str) -> int:
+        """How many messages are left on a broker."""
+        return self.rabbitmq.messages() if broker == "rabbitmq" else len(self.waiting())
+
+    def has_received(self, task_id: str) -> bool:
+        """Whether any worker says that it was given this message."""
+        said = f"[{task_id}] received".encode()
+        return any(said in log.read_bytes() for log in (self.folder / "workers").iterdir())
 
     # --- workers ---
 
-    def environment(self, broker: str, route: str) -> dict[str, str]:
-        port = self.pgbouncer_port if route == "pgbouncer" else self.database_proxy.port
-        broker_port = self.broker_proxies[broker].port
-        broker_url = (
-            f"amqp://guest:guest@127.0.0.1:{broker_port}//"
-            if broker == "rabbitmq"
-            else f"redis://127.0.0.1:{broker_port}/0"
-        )
+    def environment(self, setting: Setting) -> dict[str, str]:
+        if setting.route == "pgbouncer":
+            assert self._pgbouncer is not None
+            database_port = self._pgbouncer.port
+        else:
+            database_port = self.database_proxy.port
+        broker_port = self.broker_proxies[setting.broker].port
         return {
             "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-            "DATABASE_URL": f"postgres://postgres@127.0.0.1:{port}/chaos",
-            "CELERY_BROKER_URL": broker_url,
+            "DATABASE_URL": f"postgres://postgres@127.0.0.1:{database_port}/chaos",
+            "CELERY_BROKER_URL": (
+                RabbitMQ.url_at(broker_port)
+                if setting.broker == "rabbitmq"
+                else f"redis://127.0.0.1:{broker_port}/0"
+            ),
             "CELERY_VISIBILITY_TIMEOUT": str(VISIBILITY_SECONDS),
-            "CHAOS_QUEUE": self.queue,
             "CHAOS_BANK_URL": self.bank.url,
-            "LOG_LEVEL": "WARNING",
+            "LOG_LEVEL": "INFO",
         }
 
     def use(self, setting: Setting, workers: int = 2) -> None:
@@ -225,37 +226,30 @@ class World:
         if setting != self.setting:
             self.end_workers()
             self.setting = setting
-            if setting.route == "pgbouncer":
-                self.start_pgbouncer()
+            if setting.broker == "rabbitmq":
+                self.rabbitmq.start()
+            if setting.route == "pgbouncer" and self._pgbouncer is None:
+                self._pgbouncer = PgBouncer(self.folder, self.database_proxy.port)
+                self._pgbouncer.start()
+        self.replace_dead_workers(workers)
+
+    def replace_dead_workers(self, workers: int = 2) -> None:
         self.workers = [worker for worker in self.workers if worker.alive]
-        started = [self.start_worker() for _ in range(workers - len(self.workers))]
+        started = [self._start_worker() for _ in range(workers - len(self.workers))]
         for worker in started:
             worker.wait_for_log(" ready.", 60)
 
-    def start_worker(self) -> Worker:
+    def _start_worker(self) -> Worker:
         assert self.setting is not None
-        self.number += 1
-        name = f"chaos{self.number}"
-        log_path = self.folder / "workers" / f"{name}.log"
-        log_path.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "celery", "-A", "core", "worker", "-n", f"{name}@%h"]
-        command += ["--pool", self.setting.pool, "--concurrency", "3", "--loglevel", "INFO"]
-        command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    **self.environment(self.setting.broker, self.setting.route),
-                    "LOG_LEVEL": "INFO",
-                },
-            )
-        worker = Worker(process, name, log_path)
+        self.started += 1
+        worker = launch(
+            f"chaos{self.started}",
+            self.folder / "workers",
+            self.setting.pool,
+            3,
+            ("--loglevel", "INFO"),
+            self.environment(self.setting),
+        )
         self.workers.append(worker)
         return worker
 
@@ -263,49 +257,3 @@ class World:
         for worker in self.workers:
             worker.kill()
         self.workers.clear()
-
-    @contextmanager
-    def running(self) -> Iterator["World"]:
-        try:
-            self.start()
-            yield self
-        finally:
-            self.stop()
-
-    def _migrate(self) -> None:
-        with psycopg.connect(
-            host=str(self.postgres.socket_folder),
-            user="postgres",
-            dbname="postgres",
-            autocommit=True,
-        ) as connection:
-            connection.execute("drop database if exists chaos with (force)")
-            connection.execute("create database chaos")
-        environment = {**os.environ, **self.environment("valkey", "direct")}
-        for command in (["migrate", "--run-syncdb", "-v0"],):
-            subprocess.run(
-                [sys.executable, "manage.py", *command], cwd=ROOT, env=environment, check=True
-            )
-
-
-def find_pgbouncer() -> str | None:
-    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds} s in vain for {what}")
-        time.sleep(0.05)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-__all__ = ["Setting", "World", "find_pgbouncer", "program", "until"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ledger.testing.worker import Workers
-from payroll.bank_guarantees import table
+from payroll.bank_guarantees import documents, table
 from payroll.bank_guarantees.tasks import Way
 from payroll.bank_guarantees.trial import run
 from payroll.management.commands.bank_guarantees import GUIDE, README
@@ -18,8 +18,8 @@ def test_the_tables_of_the_documents_are_what_a_fresh_run_finds(
 ) -> None:
     verdicts = {fault.name: outcome for fault, outcome in run(ledger_worker, tmp_path)}
 
-    assert table.by_fault(verdicts) == table.find(GUIDE, "bank-faults")
-    assert table.by_way(verdicts) == table.find(README, "bank-table")
+    assert table.by_fault(verdicts) == documents.find(GUIDE, "bank-faults")
+    assert table.by_way(verdicts) == documents.find(README, "bank-table")
     everything = {verdict for outcome in verdicts.values() for verdict in outcome.values()}
     assert everything == {"once", "twice", "held"}
     assert {outcome[Way(True, "at_least_once")] for outcome in verdicts.values()} == {"once"}
@@ -30,7 +30,7 @@ def test_a_document_without_a_place_for_the_table_is_left_as_it_is(tmp_path: Pat
     document.write_text("<!-- bank-table -->\nno end\n")
 
     with pytest.raises(ValueError, match=r"no place for the table: write <!-- bank-table -->"):
-        table.put(document, "bank-table", "| a |\n")
+        documents.put(document, "bank-table", "| a |\n")
     assert document.read_text() == "<!-- bank-table -->\nno end\n"
 
 
@@ -39,7 +39,7 @@ def test_a_table_is_put_in_the_place_of_the_one_before(tmp_path: Path) -> None:
     document.write_text("before\n<!-- t -->\n<!-- /t -->\nafter\n")
 
     for cell in ("| old |\n", r"| \1 new |" + "\n"):
-        table.put(document, "t", cell)
-        assert table.find(document, "t") == cell
+        documents.put(document, "t", cell)
+        assert documents.find(document, "t") == cell
     assert document.read_text().startswith("before\n<!-- t -->\n| ")
     assert document.read_text().endswith("<!-- /t -->\nafter\n")

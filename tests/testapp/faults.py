@@ -16,6 +16,7 @@ happens, ``[1]`` by default; ``stored`` knows no attempt and takes a redelivery 
 
 import contextlib
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -68,6 +69,29 @@ def fail(fault: Fault) -> NoReturn:
     raise Flaky("not this time")
 
 
+def run_out_of_memory(fault: Fault) -> None:
+    """``MemoryError``, as where the system grants no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1, hard))
+    try:
+        bytearray(1 << 28)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def exceed_the_statement_timeout(fault: Fault) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("set local statement_timeout = '50ms'")
+        cursor.execute("select pg_sleep(60)")
+
+
+def find_the_disk_full(fault: Fault) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "do $$ begin raise exception 'No space left on device' using errcode = '53100'; end $$"
+        )
+
+
 def leave(fault: Fault) -> NoReturn:
     raise SystemExit(fault.get("status", 1))
 
@@ -97,6 +121,9 @@ DEEDS: dict[str, Callable[[Fault], None]] = {
         wait,
         hang,
         fail,
+        run_out_of_memory,
+        exceed_the_statement_timeout,
+        find_the_disk_full,
         leave,
         lose_connection,
         lose_connection_quietly,

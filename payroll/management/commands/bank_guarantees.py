@@ -13,7 +13,7 @@ from django.db import connection
 
 from core.embedded import LOCAL
 from ledger.testing.worker import workers
-from payroll.bank_guarantees import table
+from payroll.bank_guarantees import documents, table
 from payroll.bank_guarantees.faults import FAULTS
 from payroll.bank_guarantees.trial import run
 from payroll.management.reporting import progress_bar, quiet_ledger
@@ -50,8 +50,8 @@ class Command(BaseCommand):
         self.stdout.write(table.by_fault(verdicts))
         self.stdout.write(table.by_way(verdicts))
         if write:
-            table.put(README, "bank-table", table.by_way(verdicts))
-            table.put(GUIDE, "bank-faults", table.by_fault(verdicts))
+            documents.put(README, "bank-table", table.by_way(verdicts))
+            documents.put(GUIDE, "bank-faults", table.by_fault(verdicts))
         if any("lost" in outcome.values() for outcome in verdicts.values()):
             raise CommandError(f"Payments were lost: read {LOCAL / 'bank-guarantees.log'}.")
 
