@@ -10,6 +10,7 @@ from rich.table import Table
 
 from payroll.bank_guarantees import documents
 from tests.chaos.episode import Episode
+from tests.chaos.faults import ALL
 from tests.chaos.world import World
 from tests.workers import ROOT
 
@@ -67,12 +68,20 @@ def show(console: Console, episodes: Sequence[Episode], closing: str) -> None:
     console.print(closing, soft_wrap=True)
 
 
+def promises() -> str:
+    """What holds under each fault, and which test shows it alone."""
+    lines = ["| fault | what holds | a test of its own |", "|---|---|---|"]
+    lines += [f"| {f.name} | {f.promise} | `{f.shown_by.partition('::')[2]}` |" for f in ALL]
+    return "\n".join(lines) + "\n"
+
+
 def write(episodes: Sequence[Episode], command: str, day: str, closing: str) -> None:
     """Put the table into the document."""
     lines = [f"`{command}`, on {day}: {closing}", ""]
     lines += [f"| {' | '.join((*WORDS, *NUMBERS))} |"]
     lines += ["|---" * len(WORDS) + "|---:" * len(NUMBERS) + "|"]
     lines += [f"| {' | '.join(row)} |" for row in rows(episodes)]
+    documents.put(DOCUMENT, "chaos-faults", promises())
     documents.put(DOCUMENT, "chaos-table", "\n".join(lines) + "\n")
 
 
