@@ -1,0 +1,247 @@
+"""The overview's figures, in SQL.
+
+History may have ten million rows, so nothing here reads more than the range. There is no index on
+the time of a claim or an event, which would cost every run: ids are drawn in the order of time, so
+a range of times is a range of ids, found by bisection of the primary key.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
+
+from ...models import State
+from ...sweep import RECOVERY_GRACE
+from .ranges import Range
+
+TIMEOUT = 10
+"""Seconds in which the server answers, or the range holds too much."""
+
+DISORDER = dt.timedelta(minutes=1)
+"""How much later than its neighbour's a row's id may be drawn for the time that it carries."""
+
+MANY = 10_000
+"""Where a sweep or a relay is behind, no more than so many are counted."""
+
+TROUBLE = [State.FAILED, State.HELD]
+OUTCOMES = [State.COMPLETED, *TROUBLE, State.RUNNING]
+
+# The first id whose row carries a time of %(moment)s or later. Half of the ids are left after
+# each round; a gap in them is stepped over by "order by id limit 1".
+FIRST_ID = """
+with recursive search(low, high) as (
+    select coalesce(min(id), 0), coalesce(max(id) + 1, 0) from {table}
+  union all
+    select case when middle.{time} < %(moment)s then middle.id + 1 else low end,
+           case when middle.{time} < %(moment)s then high else (low + high) / 2 end
+    from search, lateral (
+        select id, {time} from {table} where id >= (low + high) / 2 order by id limit 1
+    ) middle
+    where low < high
+)
+select max(low) from search
+"""
+
+STEPS = """
+select generate_series(
+    date_trunc(%(step)s, %(since)s::timestamptz at time zone %(zone)s),
+    (%(until)s::timestamptz - interval '1 microsecond') at time zone %(zone)s,
+    ('1 ' || %(step)s)::interval)
+"""
+
+RUNS = """
+select task_name, date_trunc(%(step)s, claimed_at at time zone %(zone)s), state, count(*)
+from ledger_taskexecution
+where id >= %(first)s and id < %(last)s and claimed_at >= %(since)s and claimed_at < %(until)s
+group by 1, 2, 3
+"""
+
+# From the beginning of the attempt that completed. What a person released has none.
+DURATIONS = """
+select task_name, percentile_disc(array[0.5, 0.95, 0.99]) within group (
+    order by completed_at - started_at)
+from ledger_taskexecution
+where id >= %(first)s and id < %(last)s and claimed_at >= %(since)s and claimed_at < %(until)s
+    and completed_at is not null
+    and id not in (select execution_id from ledger_executionevent
+                   where kind = 'released' and id >= %(first_event)s)
+group by 1
+"""
+
+DUPLICATES = """
+select e.task_name, d.step, sum(d.duplicates)::bigint
+from (
+    select execution_id, date_trunc(%(step)s, at at time zone %(zone)s) as step,
+        count(*) as duplicates
+    from ledger_executionevent
+    where id >= %(first)s and id < %(last)s and at >= %(since)s and at < %(until)s
+        and kind = 'skipped'
+    group by 1, 2
+) d join ledger_taskexecution e on e.id = d.execution_id
+group by 1, 2
+"""
+
+# A running execution whose run lock nobody holds has no worker.
+NOW = """
+with held_locks as materialized (
+    select (classid::bigint << 32) | objid::bigint as lock_id from pg_locks
+    where locktype = 'advisory' and objsubid = 1 and granted
+        and database = (select oid from pg_database where datname = current_database())
+), open as materialized (
+    select state, started_at, started_at < ledger_now() - %(grace)s and state = 'running'
+            and ledger_lock_id(key) not in (select lock_id from held_locks) as stuck
+    from ledger_taskexecution
+    where completed_at is null and retired_at is null and state in ('running', 'held')
+), unpublished as (
+    select count(*) as number, min(created_at) as oldest from (
+        select created_at from ledger_outboxmessage where published_at is null
+        order by created_at limit %(many)s
+    ) oldest_first
+), expired as (
+    select count(*) as number, min(expires_at) as oldest from (
+        select expires_at from ledger_taskexecution
+        where retired_at is null and expires_at <= ledger_now() and state in ('completed', 'failed')
+        order by expires_at limit %(many)s
+    ) oldest_first
+)
+select ledger_now(),
+    count(*) filter (where state = 'held'),
+    ledger_now() - min(started_at) filter (where state = 'held'),
+    count(*) filter (where stuck),
+    ledger_now() - min(started_at) filter (where stuck),
+    count(*) filter (where state = 'running'),
+    ledger_now() - min(started_at) filter (where state = 'running'),
+    (select number from unpublished), ledger_now() - (select oldest from unpublished),
+    (select number from expired), ledger_now() - (select oldest from expired)
+from open
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many of a kind there are at this moment, and for how long the oldest of them has been."""
+
+    number: int
+    oldest: dt.timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    at: dt.datetime
+    """The database's clock."""
+    held: Waiting
+    stuck: Waiting
+    """Running without a worker."""
+    running: Waiting
+    outbox: Waiting
+    """Follow-ups that are not published yet."""
+    sweep: Waiting
+    """Executions that have expired and are not retired yet."""
+
+
+@dataclass(slots=True)
+class Task:
+    """A task within the range. Lists have one figure for each step."""
+
+    name: str
+    steps: int
+    outcomes: dict[str, list[int]] = field(init=False)
+    duplicates: list[int] = field(init=False)
+    percentiles: list[dt.timedelta] = field(default_factory=list)
+    """Of the durations of those that completed: p50, p95, p99; empty where none did."""
+
+    def __post_init__(self) -> None:
+        self.outcomes = {outcome: [0] * self.steps for outcome in OUTCOMES}
+        self.duplicates = [0] * self.steps
+
+    @property
+    def executions(self) -> list[int]:
+        return [sum(step) for step in zip(*self.outcomes.values(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    steps: list[dt.datetime]
+    """When each step began, as the clock on the wall showed it: naive."""
+    tasks: list[Task]
+    """Those with the most executions first."""
+
+    def over_time(self, outcome: str) -> list[int]:
+        return self._sum([task.outcomes[outcome] for task in self.tasks])
+
+    def duplicates(self) -> list[int]:
+        return self._sum([task.duplicates for task in self.tasks])
+
+    def _sum(self, lists: list[list[int]]) -> list[int]:
+        return [sum(step) for step in zip(*lists, strict=True)] or [0] * len(self.steps)
+
+
+@contextmanager
+def bounded(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+    """A transaction in which no statement takes longer than TIMEOUT, nor longer to compile than to
+    run."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(f"set local statement_timeout = '{TIMEOUT}s'")
+        cursor.execute("set local jit = off")
+        yield cursor
+
+
+def now(cursor: CursorWrapper) -> Now:
+    """What is open at this moment."""
+    cursor.execute(NOW, {"grace": RECOVERY_GRACE, "many": MANY})
+    [(at, *row)] = cursor.fetchall()
+    return Now(at, *(Waiting(*pair) for pair in zip(row[::2], row[1::2], strict=True)))
+
+
+def figures(cursor: CursorWrapper, range: Range) -> Figures:
+    """What was claimed in the range, by task, and the duplicates answered in it.
+
+    Raises:
+        OperationalError: the range holds too much to be counted within TIMEOUT.
+    """
+    asked: dict[str, Any] = {
+        "since": range.since,
+        "until": range.until,
+        "step": range.step,
+        "zone": timezone.get_current_timezone_name(),
+    }
+    cursor.execute(STEPS, asked)
+    steps = [step for (step,) in cursor.fetchall()]
+    place = {step: number for number, step in enumerate(steps)}
+    tasks: dict[str, Task] = {}
+
+    def task(name: str) -> Task:
+        return tasks.setdefault(name, Task(name, len(steps)))
+
+    asked |= _ids(cursor, "ledger_executionevent", "at", range)
+    cursor.execute(DUPLICATES, asked)
+    for name, step, number in cursor.fetchall():
+        task(name).duplicates[place[step]] = number
+
+    asked |= {"first_event": asked["first"]}
+    asked |= _ids(cursor, "ledger_taskexecution", "claimed_at", range)
+    cursor.execute(RUNS, asked)
+    for name, step, state, number in cursor.fetchall():
+        task(name).outcomes[state][place[step]] = number
+    cursor.execute(DURATIONS, asked)
+    for name, percentiles in cursor.fetchall():
+        task(name).percentiles = percentiles
+    return Figures(steps, sorted(tasks.values(), key=lambda t: (-sum(t.executions), t.name)))
+
+
+def _ids(cursor: CursorWrapper, table: str, time: str, range: Range) -> dict[str, int]:
+    """The ids between which all rows of the range are; a few of its neighbours' as well."""
+    search = FIRST_ID.format(table=table, time=time)
+    found = {}
+    for name, moment in (("first", range.since - DISORDER), ("last", range.until + DISORDER)):
+        cursor.execute(search, {"moment": moment})
+        [(found[name],)] = cursor.fetchall()
+    return found

@@ -1,0 +1,80 @@
+"""Which time the overview shows, and in steps of what length."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+DAY = dt.timedelta(days=1)
+PRESETS = {"24h": ("24 hours", DAY), "7d": ("7 days", 7 * DAY), "30d": ("30 days", 30 * DAY)}
+DEFAULT = "24h"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """From ``since`` up to, not including, ``until``: both aware, in the current time zone."""
+
+    since: dt.datetime
+    until: dt.datetime
+    preset: str = ""
+
+    @property
+    def step(self) -> str:
+        """What one bar of a chart covers: ``hour``, ``day``, ``week`` or ``month``, so that there
+        are some six dozen of them at the most."""
+        length = self.until - self.since
+        if length <= 3 * DAY:
+            return "hour"
+        if length <= 75 * DAY:
+            return "day"
+        return "week" if length <= 75 * 7 * DAY else "month"
+
+    @classmethod
+    def of_preset(cls, name: str, now: dt.datetime) -> Range:
+        """At least the preset's length up to now, from the beginning of an hour or a day on."""
+        now = timezone.localtime(now)
+        since = now - PRESETS[name][1]
+        midnight = {"hour": 0} if PRESETS[name][1] > 3 * DAY else {}
+        return cls(since.replace(**midnight, minute=0, second=0, microsecond=0), now, name)
+
+
+class RangeForm(forms.Form):
+    """``range=7d``, or ``since`` and ``until``; an empty ``until`` is now."""
+
+    range = forms.ChoiceField(
+        choices=[(name, label) for name, (label, _) in PRESETS.items()], required=False
+    )
+    since = forms.DateTimeField(required=False, widget=forms.DateTimeInput)
+    until = forms.DateTimeField(required=False, widget=forms.DateTimeInput)
+
+    def __init__(self, *args: Any, now: dt.datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.now = now
+        for name in ("since", "until"):
+            self.fields[name].widget = forms.DateTimeInput(
+                attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"
+            )
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        since, until = given.get("since"), given.get("until") or self.now
+        if given.get("until") and not since and "since" not in self.errors:
+            self.add_error("since", "Say since when, or choose one of the ranges.")
+        if since and "until" not in self.errors and since >= until:
+            self.add_error(
+                "until", "The end comes after the beginning, which is not in the future."
+            )
+        return given
+
+    def chosen(self) -> Range:
+        """What the form asks for; the default where it asks for nothing that can be meant."""
+        if not self.is_valid():
+            return Range.of_preset(DEFAULT, self.now)
+        since, until = self.cleaned_data["since"], self.cleaned_data["until"]
+        if since:
+            return Range(timezone.localtime(since), timezone.localtime(until or self.now))
+        return Range.of_preset(self.cleaned_data["range"] or DEFAULT, self.now)
