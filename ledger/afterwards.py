@@ -1,5 +1,5 @@
-"""Runs that completed while the ledger was unreachable (``on_ledger_error="run"``), recorded when
-it is back, if the process still lives."""
+"""Runs that completed while the ledger was unreachable (``on_ledger_error="run"``). Until it is
+back they answer this process's duplicates, then they are recorded, if the process still lives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ PAUSE = 1.0
 
 logger = logging.getLogger("ledger")
 
-_waiting: deque[tuple[Call, str]] = deque(maxlen=MOST)
+_waiting: deque[tuple[Call, str, float]] = deque(maxlen=MOST)
+"""Calls, their results, and when they ended (``time.monotonic``)."""
+
 _thread: threading.Thread | None = None
 _guard = threading.Lock()
 
@@ -34,10 +36,21 @@ def record(call: Call, result: object) -> None:
     global _thread
     text = results.dump(call.delivery.task_name, result, "It ran unprotected, and is not recorded.")
     with _guard:
-        _waiting.append((call, text))
+        _waiting.append((call, text, time.monotonic()))
         if _thread is None or not _thread.is_alive():
             _thread = threading.Thread(target=_record_all, name="ledger-afterwards", daemon=True)
             _thread.start()
+
+
+def answer(call: Call) -> str | None:
+    """The result of a run of this key that this process remembers, and has not expired."""
+    with _guard:
+        for run, result, ended in _waiting:
+            if (run.key, run.database) == (call.key, call.database):
+                ttl = run.ttl
+                if ttl is None or time.monotonic() - ended < ttl.total_seconds():
+                    return result
+    return None
 
 
 def _record_all() -> None:
@@ -49,8 +62,11 @@ def _record_all() -> None:
                 if not _waiting:
                     _thread = None
                     return
-                call, result = _waiting.popleft()
-            _record(call, result)
+                run = _waiting[0]
+            _record(*run[:2])
+            with _guard:
+                if run in _waiting:  # or it was forgotten meanwhile
+                    _waiting.remove(run)
     finally:
         connections.close_all()
 

@@ -150,6 +150,8 @@ def unreachable(call: Call, error: BaseException, *, began: bool) -> Any:
     was: not a failure, which would acknowledge the message and lose the work. ``began``: the body
     had already run, and is not run again here."""
     if call.protected.options.on_ledger_error == "run" and not began:
+        if (known := afterwards.answer(call)) is not None:
+            return replay(call, known)
         log.unprotected(call, error)
         with executing(Execution(call, 0, None)):
             result = call.body()
