@@ -75,9 +75,10 @@ def record(
 
 def requeued(letter: DeadLetter) -> Signature[Any]:
     """What to publish: the message as it was, business date and all, with no retries used up."""
-    again = restore(json.loads(letter.message), app=current_app)
-    again.set(headers={**(again.options.get("headers") or {}), HEADER: letter.pk})
-    return again
+    message: dict[str, Any] = json.loads(str(letter.message))
+    again = restore(message, app=current_app)
+    headers: dict[str, Any] = again.options.get("headers") or {}
+    return again.set(headers={**headers, HEADER: letter.pk})
 
 
 def due(now: dt.datetime | None = None) -> list[DeadLetter]:
@@ -95,12 +96,9 @@ def due(now: dt.datetime | None = None) -> list[DeadLetter]:
 
 
 def _again(task: Task, request: Context) -> Signature[Any]:
-    again = task.signature_from_request(request, request.args, request.kwargs, retries=0)
-    again.options = {
-        name: value
-        for name, value in again.options.items()
-        if value is not None and name not in NOT_CARRIED_OVER
-    }
+    again = task.signature_from_request(request, retries=0)
+    for name in NOT_CARRIED_OVER:
+        again.options.pop(name, None)
     return again
 
 

@@ -21,9 +21,14 @@ GRACE = dt.timedelta(minutes=2)
 
 def look() -> dict[str, Any]:
     """The state of each part, and the ``problems`` in words that stay the same while they last."""
-    state = {"database": _database(), "broker": _broker(), "ledger": None, "dead_letters": None}
-    if state["database"]["reachable"]:
-        state |= {"ledger": _ledger(), "dead_letters": _dead_letters()}
+    database = _database()
+    reachable = database["reachable"]
+    state = {
+        "database": database,
+        "broker": _broker(),
+        "ledger": _ledger() if reachable else None,
+        "dead_letters": _dead_letters() if reachable else None,
+    }
     return {"problems": _problems(state), **state}
 
 
@@ -44,10 +49,10 @@ def _broker() -> dict[str, Any]:
     try:
         with current_app.connection_for_write() as broker:
             broker.ensure_connection(max_retries=1, interval_start=0)
-            channel: Any = broker.default_channel
+            queues: Any = current_app.amqp.queues
             waiting = {
-                name: queue(channel).queue_declare().message_count
-                for name, queue in current_app.amqp.queues.items()
+                name: queue(broker.default_channel).queue_declare().message_count
+                for name, queue in queues.items()
             }
     except Exception as error:  # the transports' errors have nothing else in common
         return {"reachable": False, "error": str(error)}
@@ -60,10 +65,7 @@ def _ledger() -> dict[str, Any]:
     live = TaskExecution.objects.filter(retired_at=None)
     longest = dt.timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT) + GRACE
     waiting = OutboxMessage.objects.filter(published_at=None)
-    with connection.cursor() as cursor:
-        cursor.execute("select ledger_now()")
-        [now] = cursor.fetchone()
-    oldest = waiting.aggregate(oldest=Min("created_at"))["oldest"]
+    now, oldest = _now(), waiting.aggregate(oldest=Min("created_at"))["oldest"]
     return {
         "held": live.filter(state=State.HELD).count(),
         "stuck": live.filter(
@@ -72,6 +74,14 @@ def _ledger() -> dict[str, Any]:
         "unpublished": waiting.count(),
         "lag": max(0.0, (now - oldest).total_seconds()) if oldest else 0.0,
     }
+
+
+def _now() -> dt.datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("select ledger_now()")
+        now: dt.datetime
+        (now,) = cursor.fetchone() or ()
+    return now
 
 
 def _dead_letters() -> int:

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class DailyLogFile(logging.FileHandler):
                 self.stream = None
         super().emit(record)
 
-    def _open(self) -> TextIO:
+    def _open(self) -> Any:
         self.folder.mkdir(parents=True, exist_ok=True)
         return super()._open()
 

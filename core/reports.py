@@ -26,9 +26,9 @@ def operations(day: dt.date) -> dict[str, Any]:
 def payroll(day: dt.date) -> dict[str, Any]:
     """Payslips posted on a day, by currency, and payments that were sent or are still open."""
     posted = Payslip.objects.filter(_within("posted_at", day))
-    sums = posted.order_by().values("currency").annotate(n=Count("pk"), net=Sum("net"))
+    sums = posted.order_by().values_list("currency").annotate(Count("pk"), Sum("net"))
     return {
-        "payslips": {row["currency"]: {"posted": row["n"], "net": row["net"]} for row in sums},
+        "payslips": {currency: {"posted": n, "net": net} for currency, n, net in sums},
         "payments_sent": Payment.objects.filter(_within("sent_at", day)).count(),
         "payments_open": Payment.objects.filter(status=Payment.Status.PENDING).count(),
     }

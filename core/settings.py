@@ -89,7 +89,7 @@ WHITENOISE_USE_FINDERS = True  # the admin's own files, without a collectstatic 
 # Served over HTTPS: secure cookies, redirects and HSTS.
 HTTPS = env.bool("HTTPS", default=PRODUCTION)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^metrics$"]  # asked for from within
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 if env.bool("BEHIND_PROXY", default=False):
@@ -163,6 +163,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A message is acknowledged when its work is done; a worker that dies gives it back.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# So does one that is killed at its time limit: the ledger holds what fails like that again and again.
+CELERY_TASK_ACKS_ON_TIMEOUT = env.bool("CELERY_TASK_ACKS_ON_TIMEOUT", default=False)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Redis delivers again what was not acknowledged for this long, RabbitMQ (as it comes) after half an
 # hour: no task may run longer than either.
@@ -249,6 +251,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="payroll@localhost")
 # --- Operations ---
 
 ALERT_RECIPIENTS = env.list("ALERT_RECIPIENTS", default=["admin@localhost"])
+LEDGER = {"METRICS_TOKEN": env.str("METRICS_TOKEN", default="")}
 
 # --- Logging: one line an event, as JSON with every field of it, the ledger's included ---
 

@@ -47,7 +47,7 @@ if CELERY_BROKER_URL.startswith("redis"):
 if CELERY_RESULT_BACKEND.startswith("redis"):
     CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"global_keyprefix": f"{TEST_RUN}:"}
 
-CELERY_TASK_ROUTES: dict[str, dict[str, str]] = {}
+CELERY_TASK_ROUTES = {}
 LOGGING["root"]["handlers"] = ["console"]
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

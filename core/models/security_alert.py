@@ -13,7 +13,7 @@ class SecurityAlertQuerySet(models.QuerySet["SecurityAlert"]):
     def by_severity(self) -> dict[str, int]:
         """How many there are of each severity, 0 included."""
         counted = self.order_by("severity").values_list("severity").annotate(n=Count("pk"))
-        return dict.fromkeys(SecurityAlert.Severity.values, 0) | dict(counted)
+        return dict.fromkeys(map(str, SecurityAlert.Severity), 0) | dict(counted)
 
 
 class SecurityAlert(models.Model):

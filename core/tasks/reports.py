@@ -6,7 +6,7 @@ from celery import Task, shared_task
 from core import reports
 from core.models import Report
 from core.retrying import WITH_BACKOFF
-from ledger import current_execution, idempotent_daily_task
+from ledger import current_execution, idempotent_daily_task, idempotent_task
 
 from .alerts import send_critical_alert
 
@@ -32,13 +32,12 @@ def generate_reports(self: Task) -> dict[str, Any]:
 
 
 @shared_task(bind=True, max_retries=2, name="core.tasks.generate_security_report", **WITH_BACKOFF)
-@idempotent_daily_task(ttl_hours=48)
+@idempotent_task(ttl_hours=24 * 8, period="week")
 def generate_security_report(self: Task) -> dict[str, Any]:
     """Write the report about the week before this one, and tell the admins of the critical alerts
     that are still unresolved: its Monday (``period``, ISO 8601), its id (``report``), and how many
     of those there are (``critical``). All of it is one commit."""
-    today = current_execution().period
-    monday = today - dt.timedelta(days=today.weekday()) - WEEK
+    monday = current_execution().period - WEEK
     content = reports.security(monday)
     critical = content["unresolved"]["critical"]
     if critical:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from core.models import DeviceToken, SecurityAlert, TokenFamily
 from core.retrying import WITH_BACKOFF
-from ledger import current_execution, idempotent_daily_task
+from ledger import current_execution, idempotent_daily_task, idempotent_task
 
 from .alerts import send_critical_alert
 
@@ -30,7 +30,7 @@ def cleanup_expired_tokens(self: Task, days_to_keep: int = 30) -> dict[str, int]
     name="core.tasks.cleanup_compromised_token_families",
     **WITH_BACKOFF,
 )
-@idempotent_daily_task(ttl_hours=48)
+@idempotent_task(ttl_hours=24, period="hour")
 def cleanup_compromised_token_families(self: Task, hours_to_keep: int = 72) -> dict[str, int]:
     """Revoke the tokens of compromised families, and delete the families that were revoked so many
     hours ago. Returns how many families and tokens were revoked, and families deleted.
@@ -51,7 +51,7 @@ def cleanup_compromised_token_families(self: Task, hours_to_keep: int = 72) -> d
 @shared_task(
     bind=True, max_retries=3, name="core.tasks.monitor_token_security_alerts", **WITH_BACKOFF
 )
-@idempotent_daily_task(ttl_hours=48)
+@idempotent_task(ttl_hours=24, period="hour")
 def monitor_token_security_alerts(self: Task, max_unresolved_alerts: int = 50) -> dict[str, Any]:
     """Remind the admins where more security alerts than that are unresolved: by one e-mail, and not
     again within 24 hours unless the numbers change.

@@ -59,6 +59,7 @@ def worker(
         "EMAIL_TIMEOUT": "0.5",
         "LOG_FOLDER": str(_log_folder),
         "PGOPTIONS": "-c lock_timeout=200ms",
+        "CELERY_TASK_SOFT_TIME_LIMIT": "0",  # a hard limit waits for the soft one, if there is one
     }
     with kept(_workers, environment=told) as worker:
         yield worker

@@ -16,12 +16,15 @@ class Mailbox:
     ``refuse``  not taken, with a passing error
     ``drop``    taken, and the connection ends without an answer
     ``delay``   taken, and answered later than anybody waits
+
+    ``unknown`` are addresses that it does not know; each one takes it ``pause`` seconds.
     """
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.bad_days: list[str] = []
         self.unknown: set[str] = set()
+        self.pause = 0.0
 
     @property
     def subjects(self) -> list[str]:
@@ -34,10 +37,12 @@ class Mailbox:
         self.messages.clear()
         self.bad_days.clear()
         self.unknown.clear()
+        self.pause = 0.0
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        await asyncio.sleep(self.pause)
         if address in self.unknown:
             return "550 5.1.1 nobody of that name"
         envelope.rcpt_tos.append(address)

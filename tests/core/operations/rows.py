@@ -8,8 +8,10 @@ from uuid import uuid4
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.utils import timezone
+from kombu.utils import json
 
-from core.models import DeviceToken, SecurityAlert, TokenFamily
+from core.models import DeadLetter, DeviceToken, SecurityAlert, TokenFamily
+from core.tasks import send_critical_alert
 
 DAY = dt.timedelta(days=1)
 
@@ -51,3 +53,19 @@ def log_file(folder: Path, name: str, age: dt.timedelta) -> Path:
     then = (timezone.now() - age).timestamp()
     os.utime(path, (then, then))
     return path
+
+
+def dead_letter(
+    failures: int = 1, *, transient: bool = True, age_in_minutes: int = 0
+) -> DeadLetter:
+    """Of an alert."""
+    message = send_critical_alert.s("disk", "The disk of db1 is full.")
+    return DeadLetter.objects.create(
+        task_name=send_critical_alert.name,
+        task_id=uuid4().hex,
+        message=json.dumps(message),
+        error="OSError: made up",
+        is_transient=transient,
+        failures=failures,
+        failed_at=timezone.now() - dt.timedelta(minutes=age_in_minutes),
+    )
