@@ -11,6 +11,8 @@
 ``RELAY_AFTER``          10         seconds until an unpublished follow-up is left to the relay
 ``RELAY_BATCH``          100        follow-ups a relay publishes in one transaction
 ``SWEEP_BATCH``          1000       rows a sweep retires or purges in one transaction
+``IGNORE_TASKS``         ``[]``     names of tasks, with ``*``, that ``ledger.W001`` says nothing of
+``METRICS_TOKEN``        ``""``     what a scraper of ``ledger.metrics`` must send; empty: none may
 =======================  =========  ================================================================
 """
 
@@ -33,6 +35,7 @@ DEFAULTS: dict[str, int] = {
     "RELAY_BATCH": 100,
     "SWEEP_BATCH": 1000,
 }
+KNOWN = (*DEFAULTS, "IGNORE_TASKS", "METRICS_TOKEN")
 
 
 def setting(name: str) -> int:
@@ -46,6 +49,25 @@ def setting(name: str) -> int:
     return value
 
 
+def metrics_token() -> str:
+    """``LEDGER["METRICS_TOKEN"]``. ``ImproperlyConfigured`` unless it is text."""
+    value: Any = getattr(settings, "LEDGER", {}).get("METRICS_TOKEN", "")
+    if not isinstance(value, str):
+        raise ImproperlyConfigured(f"LEDGER['METRICS_TOKEN'] is {value!r}; it must be text.")
+    return value
+
+
+def ignored_tasks() -> list[str]:
+    """``LEDGER["IGNORE_TASKS"]``. ``ImproperlyConfigured`` unless it is a list of text."""
+    value: Any = getattr(settings, "LEDGER", {}).get("IGNORE_TASKS", [])
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+        raise ImproperlyConfigured(
+            f"LEDGER['IGNORE_TASKS'] is {value!r}; it must be a list of names of tasks, such as "
+            '["djcelery_email.*"].'
+        )
+    return list(value)
+
+
 def unknown_settings() -> list[str]:
     """Names in ``LEDGER`` that mean nothing, sorted."""
-    return sorted(set(getattr(settings, "LEDGER", {})) - set(DEFAULTS))
+    return sorted(set(getattr(settings, "LEDGER", {})) - set(KNOWN))

@@ -1,34 +1,17 @@
-"""System checks: what would break the protocol silently is an error of ``manage.py check``."""
-
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from .conf import DEFAULTS, unknown_settings
 
-
-@register("ledger")
-def check_settings(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
-    """``LEDGER`` holds only names that mean something."""
-    return [
-        Error(
-            f"LEDGER has an unknown entry {name!r}.",
-            hint=f"Known are {', '.join(DEFAULTS)}.",
-            id="ledger.E001",
-        )
-        for name in unknown_settings()
-    ]
-
-
-@register(Tags.database)
-def check_isolation_level(
+def check_databases(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> Sequence[CheckMessage]:
-    """The protocol reads what was committed before each statement: READ COMMITTED only."""
+    """The protocol reads what was committed before each statement: READ COMMITTED only. Asks the
+    databases that ``manage.py check --database`` names."""
     errors: list[CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]

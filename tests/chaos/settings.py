@@ -10,6 +10,7 @@ CELERY_TASK_DEFAULT_QUEUE = "chaos"
 CELERY_TASK_QUEUES = [Queue("chaos", Exchange("chaos"), routing_key="chaos")]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = None
+CELERY_TASK_ACKS_ON_TIMEOUT = True  # Celery's default, and the harder one: nobody delivers it again
 CELERY_TASK_SOFT_TIME_LIMIT = None  # where there is one, Celery begins with that
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_LOST_WAIT = 0.5

@@ -40,7 +40,7 @@ def worker(transactional_db: None, _workers: Workers) -> Iterator[Worker]:
     meanwhile is published to it."""
     living = [worker for worker in _workers.started if worker.is_alive]
     # Celery starts the clock of a hard limit when the soft one has passed, if there is one.
-    limits = {"CELERY_TASK_SOFT_TIME_LIMIT": "0"}
+    limits = {"CELERY_TASK_SOFT_TIME_LIMIT": "0", "CELERY_TASK_ACKS_ON_TIMEOUT": "True"}
     worker = living[0] if living else _workers(4, include=[TASKS], environment=limits)
     seen = len(worker.log)
     yield worker

@@ -19,7 +19,9 @@ HARD: dict[str, Any] = {"time_limit": 1, "soft_time_limit": 0}
 
 @pytest.fixture(scope="module", autouse=True)
 def worker(site: Site) -> Worker:
-    return site.start(2, environment={"CELERY_TASK_SOFT_TIME_LIMIT": "0"})
+    """It acknowledges what it kills, as Celery does by default."""
+    limits = {"CELERY_TASK_SOFT_TIME_LIMIT": "0", "CELERY_TASK_ACKS_ON_TIMEOUT": "True"}
+    return site.start(2, environment=limits)
 
 
 def test_a_soft_time_limit_is_a_failure_and_it_may_run_again(

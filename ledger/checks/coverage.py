@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning
+
+from ..conf import ignored_tasks
+from ..exempt import reason_of
+from ..protection import protecting
+from .registered import place_of, registered
+
+
+def check_coverage(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """Somebody has decided about every task."""
+    return list(_undecided())
+
+
+def _undecided() -> Iterator[CheckMessage]:
+    ignored = ignored_tasks()
+    for task in registered():
+        covered, exempt = protecting(task) is not None, reason_of(task) is not None
+        if covered and exempt:
+            yield Error(
+                f"{task.name} is under the ledger, and marked non_idempotent as well.",
+                hint="Leave one of the decorators.",
+                obj=place_of(task),
+                id="ledger.E004",
+            )
+        elif not covered and not exempt and not _matches(task.name, ignored):
+            yield Warning(
+                f"{task.name} is neither under the ledger nor marked: delivered twice, it runs "
+                "twice.",
+                hint="Write @idempotent_task() directly above its function; or, where that is "
+                'harmless, @non_idempotent("why"). A task of somebody else\'s goes into '
+                'LEDGER["IGNORE_TASKS"].',
+                obj=place_of(task),
+                id="ledger.W001",
+            )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
