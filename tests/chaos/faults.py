@@ -263,8 +263,8 @@ ALL = (
         pools=("prefork",),
     ),
     Fault(
-        "out of memory", "a MemoryError is a failure like any other",
-        FAILED,
+        "out of memory", "a MemoryError, which ends the whole worker, is a failure like any other",
+        f"{SHUTDOWNS}test_a_body_that_runs_out_of_memory_may_run_again",
         nuisance="memory", pools=("prefork",),
     ),
     Fault(

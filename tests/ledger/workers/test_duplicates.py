@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from ledger import DuplicateExecution, ExecutionInProgress
+from ledger.testing import Clock
 from tests.ledger.workers.site import Gate, Site, effects, events, execution
 from tests.testapp.protected import bound, impatient, strict
 from tests.workers import wait_until
@@ -57,6 +58,25 @@ def test_a_duplicate_of_a_running_one_waits_and_is_answered(
     assert duplicate.get(timeout=30) == first.get(timeout=30)
     assert effects(key) == ["attempt 1"]
     assert set(events(bound, key)) == {("skipped", 1)}
+
+
+def test_a_clock_set_forward_and_back_changes_no_answer(
+    site: Site, key: str, gate: Gate, ledger_clock: Clock
+) -> None:
+    worker = site.worker()
+    first = site.publish(bound, key, faults=[gate.fault()])
+    gate.wait_until_reached()
+    duplicates = []
+    for hours in (2, -4):
+        ledger_clock.forward(hours=hours)
+        duplicates.append(site.publish(bound, key))
+        worker.wait_for_log(f"[{duplicates[-1].id}] retry")
+    gate.open()
+
+    answers = [result.get(timeout=30) for result in (first, *duplicates)]
+    assert answers == [answers[0]] * 3
+    assert effects(key) == ["attempt 1"]
+    assert events(bound, key) == [("skipped", 1)] * 2
 
 
 def test_a_duplicate_of_one_that_fails_runs_with_the_users_retries_untouched(

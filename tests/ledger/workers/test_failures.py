@@ -47,11 +47,15 @@ def test_what_always_fails_stops_after_the_users_max_retries(
     assert execution(task, key).state == "failed"
 
 
-def test_what_failed_for_good_runs_when_it_is_published_again(site: Site, key: str) -> None:
+@pytest.mark.parametrize("deed", ["fail", "exceed_the_statement_timeout", "find_the_disk_full"])
+def test_what_failed_for_good_runs_when_it_is_published_again(
+    site: Site, key: str, deed: str
+) -> None:
     site.worker()
-    failed = site.publish(bound, key, faults=[{"at": "body", "do": "fail"}])
-    with pytest.raises(Flaky):
-        failed.get(timeout=30)
+    failed = site.publish(bound, key, faults=[{"at": "body", "do": deed}])
+    failed.get(timeout=30, propagate=False)
+    assert failed.state == "FAILURE"
+    assert events(bound, key) == [("failed", 1)]
 
     assert site.publish(bound, key).get(timeout=30)["attempt"] == 2
     assert effects(key) == ["attempt 2"]
