@@ -11,6 +11,7 @@ from typing import Any
 from celery import Signature, Task, current_app, signals
 from celery import signature as restore
 from celery.app.task import Context
+from celery.exceptions import TimeLimitExceeded
 from django.db import DatabaseError
 from django.utils import timezone
 from kombu.utils import json
@@ -48,6 +49,8 @@ def record(
     """Receiver: keep the message of a task that has failed, or log it where that is impossible."""
     if protecting(sender) is None or isinstance(exception, DuplicateExecution):
         return
+    if isinstance(exception, TimeLimitExceeded) and not sender.acks_on_timeout:
+        return  # it is delivered again
     request = sender.request
     if request.id != task_id:  # a hard time limit, which the main process reports without it
         request = Context(args=args, kwargs=kwargs, headers={})

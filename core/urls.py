@@ -1,10 +1,13 @@
-"""The admin, and a health check for load balancers and containers."""
+"""The admin, a health check for load balancers and containers, and metrics for Prometheus."""
 
 from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.generic import RedirectView
+
+from core import mailbox
+from ledger import metrics
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -18,4 +21,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
+    path("mailbox/", mailbox.page),
+    path("metrics", metrics.view),
 ]

@@ -42,7 +42,10 @@ class Command(BaseCommand):
         }.items():
             manager.add_process(name, f"exec {shlex.quote(sys.executable)} -m {module}")
         self.stdout.write(
-            f"\n  http://localhost:{port}/admin/\n  {login}\n\n  Ctrl-C stops all of it.\n\n"
+            f"\n  http://localhost:{port}/admin/\n  {login}\n"
+            f"\n  http://localhost:{port}/mailbox/ has the e-mails that it sends\n"
+            "  manage.py seed_demo, in another terminal, gives you something to look at\n"
+            "\n  Ctrl-C stops all of it.\n\n"
         )
         self.stdout.flush()
         signal.signal(signal.SIGHUP, stop_without_a_terminal)

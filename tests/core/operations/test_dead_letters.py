@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from celery.exceptions import TimeLimitExceeded
 from celery.result import AsyncResult
 from django.db import connection, transaction
 from django.utils import timezone
@@ -126,14 +127,27 @@ def test_it_is_sent_again_for_the_day_it_was_meant_for(worker: Worker) -> None:
     assert {str(report.period) for report in Report.objects.all()} == {"2026-03-01"}
 
 
-def test_a_hard_time_limit_is_a_failure_like_any_other(worker: Worker, mailbox: Mailbox) -> None:
-    """Which the worker's main process reports: the one that ran the task is dead."""
+def test_a_hard_time_limit_is_no_failure_where_the_message_comes_back(
+    worker: Worker, mailbox: Mailbox
+) -> None:
     mailbox.pause = 0.4
     people = [f"{number}@example.com" for number in range(20)]
-    letter = fail(worker, send_critical_alert.apply_async(["slow", "words", people], time_limit=1))
+    send_critical_alert.apply_async(["slow", "words", people], time_limit=1)
+    worker.wait_for_log("Hard time limit (1s) exceeded")
+    mailbox.pause = 0
 
+    wait_until(TaskExecution.objects.filter(state="completed").exists)
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_hard_time_limit_is_one_where_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's main process says so, which knows the arguments and not the message."""
+    monkeypatch.setattr(send_critical_alert, "acks_on_timeout", True)
+    dead_letters.record(send_critical_alert, "an id", TimeLimitExceeded(1), WORDS, {})
+
+    letter = DeadLetter.objects.get()
     assert "TimeLimitExceeded" in letter.error
-    assert "words" in letter.message
+    assert dead_letters.requeued(letter).args == list(WORDS)
 
 
 def test_a_message_that_fails_in_two_deliveries_is_one_letter(

@@ -1,0 +1,129 @@
+"""The health check says what is wrong, and tells the admins once."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from kombu import Connection
+
+from core import health
+from core.celery import app
+from core.tasks import health_check
+from ledger import current_execution, idempotent_once, release
+from ledger.execution import Execution
+from ledger.models import TaskExecution
+from ledger.testing import Clock
+from tests.core.operations import rows
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _broker(broker: None) -> None:
+    """Asking leaves a queue there."""
+
+
+def test_all_is_well(mailoutbox: list[Any]) -> None:
+    found = health_check()
+
+    assert found["problems"] == []
+    assert found["database"]["reachable"]
+    assert found["database"]["seconds"] < 5
+    assert found["broker"] == {"reachable": True, "waiting": {settings.TEST_RUN: 0}}
+    assert found["ledger"] == {"held": 0, "stuck": 0, "unpublished": 0, "lag": 0.0}
+    assert found["dead_letters"] == 0
+    assert mailoutbox == []
+
+
+def test_it_is_asked_anew_each_time(mailoutbox: list[Any]) -> None:
+    assert health_check()["dead_letters"] == 0
+    rows.dead_letter()
+    assert health_check()["dead_letters"] == 1
+
+
+def test_messages_that_wait_are_counted() -> None:
+    for _ in range(3):
+        health_check.delay()
+
+    assert health.look()["broker"]["waiting"] == {settings.TEST_RUN: 3}
+
+
+def test_the_same_problem_is_told_once_and_another_one_at_once(mailoutbox: list[Any]) -> None:
+    rows.dead_letter()
+    health_check()
+    rows.dead_letter()
+    health_check()
+    [message] = mailoutbox
+    assert message.body == "Messages have failed for good."
+
+    held()
+    health_check()
+    assert "Executions are held for a person to decide." in mailoutbox[1].body
+
+
+def held() -> str:
+    """An execution that a person has to decide about; its key."""
+
+    @idempotent_once(guarantee="at_most_once")
+    def transfer() -> None:
+        raise OSError("in doubt")
+
+    with pytest.raises(OSError, match="in doubt"):
+        transfer()
+    return TaskExecution.objects.get(state="held").key
+
+
+def test_held_executions_are_found_until_somebody_decides() -> None:
+    key = held()
+    assert health.look()["ledger"]["held"] == 1
+
+    release(key, "failed", reason="it did not happen")
+    assert health.look()["problems"] == []
+
+
+def test_an_execution_that_runs_longer_than_any_may_is_stuck(ledger_clock: Clock) -> None:
+    found = []
+
+    @idempotent_once(guarantee="at_least_once")
+    def endless() -> None:
+        for seconds in (settings.CELERY_TASK_TIME_LIMIT, 121):
+            ledger_clock.forward(seconds=seconds)
+            found.append(health.look()["ledger"]["stuck"])
+
+    endless()
+    assert found == [0, 1]
+
+
+def test_follow_ups_that_nobody_publishes_are_late(
+    ledger_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.outbox.publish", lambda *_: 0)  # as a crash before it
+
+    @idempotent_once()
+    def work() -> None:
+        execution: Execution = current_execution()
+        execution.enqueue(health_check.s())
+
+    work()
+    ledger_clock.forward(seconds=30)
+    assert health.look()["problems"] == []
+    ledger_clock.forward(seconds=31)
+    found = health.look()
+    assert found["problems"] == ["Follow-ups are not published."]
+    assert found["ledger"]["unpublished"] == 1
+    assert dt.timedelta(seconds=found["ledger"]["lag"]) > health.LATE
+
+
+def test_a_broker_that_is_down_is_a_problem_that_is_told_without_it(
+    monkeypatch: pytest.MonkeyPatch, mailoutbox: list[Any]
+) -> None:
+    nowhere = Connection("redis://127.0.0.1:1", transport_options={"max_retries": 0})
+    monkeypatch.setattr(app, "connection_for_write", lambda: nowhere)
+
+    found = health_check()
+    assert found["problems"] == ["The broker cannot be reached."]
+    assert "refused" in found["broker"]["error"]
+    assert len(mailoutbox) == 1
+    assert connection.is_usable()
