@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, build_opener, urlopen
+from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener, urlopen
 
 import psutil
 import pytest
@@ -21,6 +22,8 @@ from django.db import connection
 
 from core.embedded import LOCAL
 from core.management.commands.up import admin_login
+from core.tasks import health_check
+from tests.core.operations import rows
 from tests.workers import ROOT, Workers, process_environment, wait_until
 
 
@@ -39,7 +42,11 @@ class Up:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=process_environment() | {"CELERY_BEAT_SCHEDULE_FILENAME": str(folder / "beat")},
+                env=process_environment()
+                | {
+                    "CELERY_BEAT_SCHEDULE_FILENAME": str(folder / "beat"),
+                    "EMAIL_URL": f"filemail:///{folder}/mail",
+                },
             )
         try:
             signs = ("beat: Starting", "Booting worker", " ready.")
@@ -80,19 +87,35 @@ def test_the_printed_login_opens_the_admin_and_ctrl_c_stops_all(up: Up) -> None:
     site = f"http://localhost:{up.port}"
     assert urlopen(f"{site}/healthz").status == 200
     assert urlopen(f"{site}/static/admin/css/base.css").status == 200
-    [[user, password]] = re.findall(r"user (\w+), password (\S+)", up.said)
-    browser = build_opener(HTTPCookieProcessor(CookieJar()))
-    form = browser.open(f"{site}/").read().decode()
-    [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
-    filled = {"username": user, "password": password, "csrfmiddlewaretoken": token}
 
-    page = browser.open(f"{site}/admin/login/?next=/admin/", urlencode(filled).encode())
+    page = log_in(up, build_opener(HTTPCookieProcessor(CookieJar())))
 
     assert page.url == f"{site}/admin/"
     assert "Log out" in page.read().decode()
     os.killpg(up.process.pid, signal.SIGINT)
     assert up.process.wait(90) == 0
     assert up.everything_ended()
+
+
+def log_in(up: Up, browser: OpenerDirector) -> Any:
+    """As somebody does who reads what it printed; the page that follows."""
+    site = f"http://localhost:{up.port}"
+    [[user, password]] = re.findall(r"user (\w+), password (\S+)", up.said)
+    form = browser.open(f"{site}/").read().decode()
+    [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+    filled = {"username": user, "password": password, "csrfmiddlewaretoken": token}
+    return browser.open(f"{site}/admin/login/?next=/admin/", urlencode(filled).encode())
+
+
+def test_the_schedule_runs_and_an_alert_arrives_on_the_page_that_it_names(up: Up) -> None:
+    [page] = re.findall(r"http://localhost:\d+/mailbox/", up.said)
+    browser = build_opener(HTTPCookieProcessor(CookieJar()))
+    log_in(up, browser)
+    rows.dead_letter()
+    health_check.delay()
+
+    wait_until(lambda: "Messages have failed for good." in browser.open(page).read().decode())
+    wait_until(lambda: "Sending due task publish follow-ups" in up.said, what="beat's first task")
 
 
 def test_closing_the_terminal_stops_all(up: Up) -> None:
