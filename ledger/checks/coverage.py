@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from ..conf import ignored_tasks
 from ..exempt import reason_of
 from ..protection import protecting
-from .registered import place_of, registered
+from .registered import AnyTask, place_of, registered
 
 
 def check_coverage(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
@@ -18,7 +18,6 @@ def check_coverage(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
 
 
 def _undecided() -> Iterator[CheckMessage]:
-    ignored = ignored_tasks()
     for task in registered():
         covered, exempt = protecting(task) is not None, reason_of(task) is not None
         if covered and exempt:
@@ -28,7 +27,7 @@ def _undecided() -> Iterator[CheckMessage]:
                 obj=place_of(task),
                 id="ledger.E004",
             )
-        elif not covered and not exempt and not _matches(task.name, ignored):
+        elif not covered and not exempt and not is_ignored(task):
             yield Warning(
                 f"{task.name} is neither under the ledger nor marked: delivered twice, it runs "
                 "twice.",
@@ -40,5 +39,6 @@ def _undecided() -> Iterator[CheckMessage]:
             )
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def is_ignored(task: AnyTask) -> bool:
+    """Whether ``LEDGER["IGNORE_TASKS"]`` names it."""
+    return any(fnmatchcase(task.name, pattern) for pattern in ignored_tasks())

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand
 
-from . import clear, recover, relay, release, status, sweep
+from . import clear, recover, relay, release, status, sweep, tasks
 
 
 class Verb(Protocol):
@@ -25,6 +25,7 @@ VERBS: dict[str, Verb] = {
     "sweep": sweep,
     "recover": recover,
     "relay": relay,
+    "tasks": tasks,
     "status": status,
     "clear": clear,
     "release": release,
