@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import Escaping as EscapingProtocol
 
     from .call import Call
+    from .cache_import.calls import Candidate
     from .execution import Execution
 
 CLAIM_LOST = "LDG01"
@@ -200,6 +201,38 @@ def abandon(connection: Connection, key: str, id: int, attempt: int, actor: str)
     """Record a running row whose worker is gone as failed. False where its worker is alive."""
     sql = "select ledger_abandon(%s, %s, %s, %s)"
     return bool(_value(connection, sql, (key, id, attempt, actor)))
+
+
+def note(connection: Connection, id: int, kind: str, attempt: int, actor: str, reason: str) -> None:
+    """Append a person's decision to an execution's story."""
+    sql = "select ledger_record(%s, %s, %s, '', '', %s, %s)"
+    _send(connection, sql, (id, kind, attempt, actor, reason))
+
+
+def record_imported(
+    connection: Connection,
+    done: Candidate,
+    result: str,
+    ttl: dt.timedelta | None,
+    actor: str,
+    reason: str,
+) -> str:
+    """Record what completed outside of the ledger: ``imported``, or the state of the live row that
+    was left as it is."""
+    parameters = (
+        done.key,
+        done.task_name,
+        done.args_hash,
+        done.arguments,
+        done.period,
+        done.protected.options.guarantee,
+        result,
+        ttl,
+        readable.text(actor, 255),
+        readable.text(reason),
+    )
+    sql = "select ledger_import(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    return str(_value(connection, sql, parameters))
 
 
 def retire_expired(connection: Connection, batch: int) -> int:

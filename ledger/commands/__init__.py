@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand
 
-from . import clear, recover, relay, release, status, sweep, tasks
+from . import alarms, clear, import_cache, recover, relay, release, status, sweep, tasks
 
 
 class Verb(Protocol):
@@ -29,4 +29,6 @@ VERBS: dict[str, Verb] = {
     "status": status,
     "clear": clear,
     "release": release,
+    "import-cache": import_cache,
+    "alarms": alarms,
 }

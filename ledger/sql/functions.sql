@@ -320,6 +320,32 @@ begin
     end if;
 end $$;
 
+-- IMPORT: an execution that completed under another system, known to a cache. What is live here is left
+-- as it is, failed too, unless it completed and has expired; its state is the answer, 'running' where its lock is
+-- taken. Claimed under the lock that the look at it was made under, so that nobody comes between.
+create or replace function ledger_import(
+    p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period text,
+    p_guarantee text, p_result text, p_ttl interval, p_actor text, p_reason text
+) returns text language plpgsql volatile set enable_seqscan = off as $$
+declare
+    live record;
+    mine bigint[];
+begin
+    if not pg_try_advisory_xact_lock(ledger_lock_id(p_key)) then
+        return 'running';
+    end if;
+    select state, expires_at <= ledger_now() as expired into live
+        from ledger_taskexecution where key = p_key and retired_at is null;
+    if found and (live.state <> 'completed' or live.expired is not true) then
+        return live.state;
+    end if;
+    mine := ledger_claim(p_key, p_task_name, p_args_hash, p_arguments, p_period, p_guarantee,
+        '', '', '', 2147483647, false);
+    perform ledger_complete(mine[1], mine[2]::integer, p_result, p_ttl);
+    perform ledger_record(mine[1], 'imported', mine[2]::integer, '', '', p_actor, p_reason);
+    return 'imported';
+end $$;
+
 -- ABANDON: a running row whose lock is free belongs to a worker that died with its message. Recorded
 -- as failed, so that the next delivery may run it (at most once: as held). False where somebody holds
 -- the lock or was first.
