@@ -2,6 +2,7 @@
 
 import email
 import re
+import secrets
 import subprocess
 import sys
 import zipfile
@@ -72,6 +73,26 @@ def test_containers_start_in_production_with_what_they_are_given(
         env={**given, "DJANGO_SETTINGS_MODULE": "core.settings"},
         check=True,
     )
+
+
+def test_a_production_that_sets_what_it_must_passes_every_check() -> None:
+    """Django's for deployment and the ledger's; what it must set, `.env.example` says."""
+    given = {
+        "PRODUCTION": "true",
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "DATABASE_URL": "postgres://user:password@db.example.com:5432/payroll",
+        "CELERY_BROKER_URL": "amqp://user:password@broker.example.com:5672//",
+    }
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={**given, "DJANGO_SETTINGS_MODULE": "core.settings"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
 
 
 def test_every_command_of_a_container_exists(application: dict[str, Any]) -> None:
