@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 from celery.signals import before_task_publish
 from django.apps import AppConfig
 
@@ -13,3 +15,8 @@ class LedgerConfig(AppConfig):
         before_task_publish.connect(periods.pin, weak=False, dispatch_uid="ledger.periods.pin")
         before_task_publish.connect(early.warn, weak=False, dispatch_uid="ledger.early.warn")
         from . import checks  # noqa: F401
+
+        if find_spec("prometheus_client"):
+            from .metrics import errors
+
+            errors.count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -181,3 +182,41 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_name} {self.task_id}"
+
+
+class Tally(models.Model):
+    """How often a task's executions came to something, up to ``TallyMark``: see sql/figures.sql."""
+
+    id = models.BigAutoField(primary_key=True)
+    task_name = models.CharField(max_length=MAX_TASK_NAME)
+    outcome = models.CharField(max_length=20, help_text="completed, or the kind of an event")
+    total = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["task_name", "outcome"], name="ledger_tally_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_name} {self.outcome}: {self.total}"
+
+
+class TallyMark(models.Model):
+    """How far the tally is: one row, and what the next step of it needs."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    execution = models.BigIntegerField(help_text="executions up to this id are in the tally")
+    event = models.BigIntegerField(help_text="events up to this id are")
+    unfinished = ArrayField(
+        models.BigIntegerField(), help_text="executions among them that are not"
+    )
+    next_execution = models.BigIntegerField(null=True)
+    next_event = models.BigIntegerField(null=True)
+    next_transaction = models.BigIntegerField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"counted up to execution {self.execution} and event {self.event}"

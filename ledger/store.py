@@ -245,6 +245,11 @@ def purge(connection: Connection, retention: dt.timedelta, batch: int) -> int:
     return int(_value(connection, "select ledger_purge(%s, %s)", (retention, batch)))
 
 
+def tally_on(connection: Connection, batch: int) -> bool:
+    """Move the figures' mark a step on, by up to ``batch`` rows; whether there is more to do."""
+    return bool(_value(connection, "select ledger_tally_on(%s)", (batch,)))
+
+
 def steps(connection: Connection, execution_id: int) -> dict[str, str]:
     """Results, as JSON text, of the steps that are done, by name."""
     sql = "select name, result::text from ledger_executionstep where execution_id = %s"

@@ -407,6 +407,7 @@ begin
                 where m.execution_id = ledger_taskexecution.id and m.published_at is null)
         order by retired_at limit p_batch for update skip locked
     ) old;
+    perform ledger_tally_purged(doomed);
     delete from ledger_outboxmessage where execution_id = any(doomed);
     delete from ledger_executionstep where execution_id = any(doomed);
     delete from ledger_executionevent where execution_id = any(doomed);

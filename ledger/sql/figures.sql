@@ -1,0 +1,171 @@
+-- Figures for those who watch: exact, and cheap however long the history is.
+--
+-- A total is what was counted up to a mark (ledger_tally), plus the rows behind the mark, one by one. The
+-- sweep moves the mark, and a purge adds what it deletes uncounted, so a total never goes down. Nothing
+-- of it costs a claim or a completion anything.
+
+-- TOTALS by task: 'completed' executions, and events by kind. The mark and the rows behind it are read in
+-- the snapshot of the calling query, which a stable function shares: between two, a sweep could come.
+create or replace function ledger_totals()
+returns table (task_name varchar, outcome varchar, total bigint)
+language plpgsql stable set plan_cache_mode = force_custom_plan as $$
+declare
+    mark ledger_tallymark;
+begin
+    select * into mark from ledger_tallymark;
+    return query
+    select part.task_name, part.outcome, sum(part.n)::bigint from (
+        select t.task_name, t.outcome, t.total as n from ledger_tally t
+        union all
+        select x.task_name, 'completed', count(*) from ledger_taskexecution x
+            where x.id > coalesce(mark.execution, 0) and x.completed_at is not null group by 1
+        union all
+        select x.task_name, 'completed', count(*) from ledger_taskexecution x
+            where x.id = any(mark.unfinished) and x.completed_at is not null group by 1
+        union all
+        select x.task_name, e.kind, count(*) from ledger_executionevent e
+            join ledger_taskexecution x on x.id = e.execution_id
+            where e.id > coalesce(mark.event, 0) group by 1, 2
+    ) part group by 1, 2;
+end $$;
+
+-- TALLY, one step of it; true while there is more to do. Ids are handed out before their rows become
+-- visible, so the mark must not pass one whose transaction is still open:
+--   1. note the highest ids;
+--   2. in a later transaction note that one's own number: who had an id by then has a lower one;
+--   3. once no lower number is in progress, count up to the noted ids, a batch at a time.
+-- What has neither completed nor retired when the mark passes it is kept by id, and counted when it has.
+create or replace function ledger_tally_on(p_batch integer)
+returns boolean language plpgsql volatile set plan_cache_mode = force_custom_plan as $$
+declare
+    mark ledger_tallymark;
+    mine bigint := pg_current_xact_id()::text::bigint;
+    to_execution bigint;
+    to_event bigint;
+begin
+    insert into ledger_tallymark (id, execution, event, unfinished) values (1, 0, 0, '{}')
+        on conflict do nothing;
+    select * into mark from ledger_tallymark for update skip locked;
+    if not found then
+        return false;  -- another sweep is at it
+    elsif mark.next_execution is null then
+        update ledger_tallymark set
+            next_execution = coalesce((select max(id) from ledger_taskexecution), 0),
+            next_event = coalesce((select max(id) from ledger_executionevent), 0);
+        return true;
+    elsif mark.next_transaction is null or mark.next_transaction > mine then  -- of a cluster before this one
+        update ledger_tallymark set next_transaction = mine;
+        return true;
+    elsif pg_snapshot_xmin(pg_current_snapshot())::text::bigint < mark.next_transaction then
+        return false;  -- the next sweep will see
+    end if;
+    to_execution := least(mark.execution + p_batch, greatest(mark.execution, mark.next_execution));
+    to_event := least(mark.event + p_batch, greatest(mark.event, mark.next_event));
+    -- One statement, and so one snapshot: what completes meanwhile is either counted or unfinished.
+    with seen as materialized (
+        select id, task_name, completed_at is not null as completed, retired_at is not null as retired
+            from ledger_taskexecution where id > mark.execution and id <= to_execution
+        union all
+        select id, task_name, completed_at is not null, retired_at is not null
+            from ledger_taskexecution where id = any(mark.unfinished)
+    ), counted as (
+        select task_name, 'completed' as outcome, count(*) as n from seen where completed group by 1
+        union all
+        select x.task_name, e.kind, count(*) from ledger_executionevent e
+            join ledger_taskexecution x on x.id = e.execution_id
+            where e.id > mark.event and e.id <= to_event group by 1, 2
+    ), added as (
+        insert into ledger_tally as t (task_name, outcome, total)
+            select task_name, outcome, n from counted order by 1, 2
+            on conflict (task_name, outcome) do update set total = t.total + excluded.total
+    )
+    update ledger_tallymark set execution = to_execution, event = to_event,
+        unfinished = array(select id from seen where not completed and not retired);
+    if to_execution < mark.next_execution or to_event < mark.next_event then
+        return true;
+    end if;
+    update ledger_tallymark set next_execution = null, next_event = null, next_transaction = null;
+    return false;
+end $$;
+
+-- OPEN executions by task. LOCKS FIRST, THEN ROWS, as everywhere: what was locked when the locks were read
+-- may have ended since, but what is running afterwards, for longer than p_grace, and was not locked, has
+-- no worker. Takes no lock itself, which a delivery at that moment would find taken.
+create or replace function ledger_open_figures(p_grace interval)
+returns table (task_name varchar, running bigint, failed bigint, held bigint, stuck bigint,
+    oldest_running double precision, crashes integer)
+language plpgsql volatile as $$
+declare
+    locked bigint[] := array(
+        select classid::bigint << 32 | objid::bigint from pg_locks
+        where locktype = 'advisory' and objsubid = 1 and granted
+            and database = (select oid from pg_database where datname = current_database()));
+    moment timestamptz := ledger_now();
+begin
+    return query
+    select x.task_name,
+        count(*) filter (where x.state = 'running'),
+        count(*) filter (where x.state = 'failed'),
+        count(*) filter (where x.state = 'held'),
+        count(*) filter (where x.state = 'running' and x.started_at < moment - p_grace
+            and ledger_lock_id(x.key) <> all(locked)),
+        coalesce(extract(epoch from moment - min(x.started_at) filter (where x.state = 'running')), 0)::float,
+        max(x.crashes)
+    from ledger_taskexecution x where x.completed_at is null and x.retired_at is null group by 1;
+end $$;
+
+-- BACKLOG, in seconds and rows. Sizes are counted up to 10,000, and beyond that what autovacuum last found.
+create or replace function ledger_backlog(
+    p_retention interval, out live bigint, out history bigint, out unpublished bigint,
+    out sweep_lag double precision, out outbox_lag double precision
+) language plpgsql volatile set enable_seqscan = off as $$
+declare
+    moment timestamptz := ledger_now();
+    expired timestamptz;
+    outlived timestamptz;
+begin
+    select count(*) into live from (
+        select from ledger_taskexecution where retired_at is null limit 10001) few;
+    select count(*) into history from (
+        select from ledger_taskexecution where retired_at is not null limit 10001) few;
+    select count(*) into unpublished from (
+        select from ledger_outboxmessage where published_at is null limit 10001) few;
+    if live > 10000 then
+        live := greatest(live, (select reltuples from pg_class
+            where oid = 'ledger_one_live_row_per_key'::regclass));
+    end if;
+    if history > 10000 then
+        history := greatest(history, (select reltuples from pg_class where oid = 'ledger_history'::regclass));
+    end if;
+    select expires_at into expired from ledger_taskexecution
+        where retired_at is null and expires_at is not null and state in ('completed', 'failed')
+        order by expires_at limit 1;
+    select retired_at into outlived from ledger_taskexecution x
+        where retired_at is not null and not exists (select from ledger_outboxmessage m
+            where m.execution_id = x.id and m.published_at is null)
+        order by retired_at limit 1;
+    sweep_lag := greatest(0, extract(epoch from moment - expired),
+        extract(epoch from moment - p_retention - outlived));
+    outbox_lag := greatest(0, extract(epoch from moment -
+        (select min(created_at) from ledger_outboxmessage where published_at is null)));
+end $$;
+
+-- Called by a purge in its own transaction, before it deletes these. The mark may not move meanwhile.
+create or replace function ledger_tally_purged(p_doomed bigint[])
+returns void language plpgsql volatile as $$
+declare
+    mark ledger_tallymark;
+begin
+    select * into mark from ledger_tallymark for share;
+    insert into ledger_tally as t (task_name, outcome, total)
+        select task_name, outcome, sum(n) from (
+            select task_name, 'completed' as outcome, count(*) as n from ledger_taskexecution
+                where id = any(p_doomed) and completed_at is not null
+                    and (id > coalesce(mark.execution, 0) or id = any(mark.unfinished)) group by 1
+            union all
+            select x.task_name, e.kind, count(*) from ledger_executionevent e
+                join ledger_taskexecution x on x.id = e.execution_id
+                where e.execution_id = any(p_doomed) and e.id > coalesce(mark.event, 0) group by 1, 2
+        ) uncounted group by 1, 2 order by 1, 2
+        on conflict (task_name, outcome) do update set total = t.total + excluded.total;
+end $$;

@@ -1,0 +1,326 @@
+"""What a scrape says is what happened, whoever did it and however long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import psycopg
+import pytest
+from django.db import connection
+from prometheus_client import CollectorRegistry
+
+from ledger import (
+    ExecutionHeld,
+    LostClaim,
+    current_execution,
+    idempotent_task,
+    make_idempotency_key,
+)
+from ledger.lookup import clear
+from ledger.metrics import LedgerCollector
+from ledger.models import TallyMark, TaskExecution
+from ledger.sweep import sweep
+from ledger.testing import Clock
+from tests.ledger.death import die, dies
+from tests.ledger.marks import commits
+from tests.ledger.metrics.conftest import Scrape
+from tests.testapp.models import Effect
+
+pytestmark = commits
+
+PAY = f"{__name__}.pay"
+NOTIFY = f"{__name__}.notify"
+WIRE = f"{__name__}.wire"
+DEADLY = f"{__name__}.deadly"
+
+
+@idempotent_task(ttl_hours=24)
+def pay(employee: int) -> int:
+    if employee < 0:
+        raise ValueError("nobody")
+    return Effect.objects.create(key=str(employee)).pk
+
+
+@idempotent_task(guarantee="at_least_once", ttl_hours=24)
+def notify(employee: int) -> str:
+    return "sent"
+
+
+@idempotent_task(guarantee="at_most_once")
+def wire(transaction: int) -> str:
+    raise OSError("the line went dead")
+
+
+lives: list[int] = []
+
+
+@idempotent_task(ttl_hours=24)
+def deadly(life: int) -> str:
+    lives.append(life)
+    if len(lives) == 1:
+        die()
+    return f"attempt {current_execution().attempt}"
+
+
+def do_all_of_it() -> None:
+    for employee in (1, 2, 3, 3, 3):
+        pay(employee)
+    with pytest.raises(ValueError, match="nobody"):
+        pay(-1)
+    notify(1)
+    notify(1)
+    with pytest.raises(OSError, match="dead"):
+        wire(7)
+    with pytest.raises(ExecutionHeld):
+        wire(7)
+    lives.clear()
+    dies(deadly, 9)
+    assert deadly(9) == "attempt 2"
+
+
+COUNTED = {
+    f"ledger_executions_total{{outcome=completed,task={PAY}}}": 3,
+    f"ledger_executions_total{{outcome=failed,task={PAY}}}": 1,
+    f"ledger_executions_total{{outcome=worker_lost,task={PAY}}}": 0,
+    f"ledger_duplicates_total{{task={PAY}}}": 2,
+    f"ledger_executions_total{{outcome=completed,task={NOTIFY}}}": 1,
+    f"ledger_duplicates_total{{task={NOTIFY}}}": 1,
+    f"ledger_executions_total{{outcome=completed,task={WIRE}}}": 0,
+    f"ledger_executions_total{{outcome=failed,task={WIRE}}}": 1,
+    f"ledger_holds_total{{task={WIRE}}}": 1,
+    f"ledger_executions_total{{outcome=completed,task={DEADLY}}}": 1,
+    f"ledger_executions_total{{outcome=worker_lost,task={DEADLY}}}": 1,
+    f"ledger_take_overs_total{{task={DEADLY}}}": 1,
+    f"ledger_take_overs_total{{task={PAY}}}": 0,
+}
+
+
+def counters(scraped: Mapping[str, float]) -> dict[str, float]:
+    return {
+        name: value
+        for name, value in scraped.items()
+        if "_total" in name and not name.startswith("ledger_errors")
+    }
+
+
+class TestCounters:
+    def test_they_are_what_happened(self, scrape: Scrape) -> None:
+        do_all_of_it()
+        scraped = scrape()
+        assert {name: scraped.get(name) for name in COUNTED} == COUNTED
+
+    def test_they_are_the_same_before_and_after_the_sweep_counts_retires_and_purges(
+        self, scrape: Scrape, clock: Clock
+    ) -> None:
+        do_all_of_it()
+        before = counters(scrape())
+
+        sweep()
+        assert TallyMark.objects.get().execution >= TaskExecution.objects.latest("id").pk
+        assert counters(scrape()) == before
+
+        clock.forward(hours=25)
+        assert sweep()["retired"] == 6
+        assert counters(scrape()) == before
+
+        clock.forward(days=401)
+        assert sweep()["purged"] == 6
+        assert TaskExecution.objects.count() == 1  # the held one
+        assert counters(scrape()) == before
+
+        do_all_of_it_but_wire()
+        again = {name: value * 2 for name, value in COUNTED.items() if WIRE not in name}
+        assert {name: scrape().get(name) for name in again} == again
+
+    def test_a_purge_counts_what_no_sweep_has_counted(self, scrape: Scrape, clock: Clock) -> None:
+        do_all_of_it()
+        before = counters(scrape())
+        clock.forward(days=500)
+        with connection.cursor() as cursor:
+            cursor.execute("select ledger_retire_expired(100)")
+            cursor.execute("select ledger_purge('1 second', 100)")
+            assert cursor.fetchone() == (0,)
+        clock.forward(minutes=1)
+        with connection.cursor() as cursor:
+            cursor.execute("select ledger_purge('1 second', 100)")
+            assert cursor.fetchone() == (6,)
+        assert counters(scrape()) == before
+
+    def test_what_completes_behind_the_mark_is_counted_once(self, scrape: Scrape) -> None:
+        completed = f"ledger_executions_total{{outcome=completed,task={DEADLY}}}"
+        lives.clear()
+        dies(deadly, 1)
+        sweep()
+        assert TallyMark.objects.get().unfinished == [TaskExecution.objects.get().pk]
+        assert scrape()[completed] == 0
+        deadly(1)
+        assert scrape()[completed] == 1
+        sweep()
+        assert scrape()[completed] == 1
+        assert TallyMark.objects.get().unfinished == []
+        sweep()
+        assert scrape()[completed] == 1
+
+    def test_the_mark_does_not_pass_a_row_that_is_not_yet_committed(
+        self, scrape: Scrape, session: Callable[[], psycopg.Connection]
+    ) -> None:
+        pay(1)
+        slow = session()
+        slow.autocommit = False
+        slow.execute(
+            "insert into ledger_executionevent"
+            " (execution_id, kind, at, attempt, task_id, worker, actor, reason, traceback)"
+            " select id, 'skipped', ledger_now(), 1, '', '', '', '', '' from ledger_taskexecution"
+        )
+        pay(1)
+        sweep()
+        assert TallyMark.objects.get().event == 0
+        duplicates = f"ledger_duplicates_total{{task={PAY}}}"
+        assert scrape()[duplicates] == 1
+        slow.commit()
+        assert scrape()[duplicates] == 2
+        sweep()
+        assert TallyMark.objects.get().event > 0
+        assert scrape()[duplicates] == 2
+
+    def test_batches_add_up(self, scrape: Scrape, monkeypatch: pytest.MonkeyPatch) -> None:
+        do_all_of_it()
+        before = counters(scrape())
+        monkeypatch.setattr("ledger.sweep.TALLY_BATCH", 2)
+        sweep()
+        assert TallyMark.objects.get().execution >= TaskExecution.objects.latest("id").pk
+        assert counters(scrape()) == before
+
+    def test_a_mark_that_came_from_another_cluster_is_no_obstacle(self, scrape: Scrape) -> None:
+        pay(1)
+        sweep()
+        pay(2)
+        TallyMark.objects.update(next_execution=1, next_event=0, next_transaction=2**60)
+        sweep()
+        sweep()
+        assert TallyMark.objects.get().execution >= TaskExecution.objects.latest("id").pk
+        assert scrape()[f"ledger_executions_total{{outcome=completed,task={PAY}}}"] == 2
+
+
+def do_all_of_it_but_wire() -> None:
+    for employee in (1, 2, 3, 3, 3):
+        pay(employee)
+    with pytest.raises(ValueError, match="nobody"):
+        pay(-1)
+    notify(1)
+    notify(1)
+    lives.clear()
+    dies(deadly, 9)
+    deadly(9)
+
+
+class TestGauges:
+    def test_an_empty_ledger_is_up_and_has_nothing_open(self, scrape: Scrape) -> None:
+        scraped = scrape()
+        names = ("up", "live_executions", "history_executions", "unpublished_follow_ups")
+        assert [scraped[f"ledger_{name}"] for name in names] == [1, 0, 0, 0]
+        assert (scraped["ledger_sweep_lag_seconds"], scraped["ledger_outbox_lag_seconds"]) == (0, 0)
+
+    def test_open_executions_by_state(self, scrape: Scrape, clock: Clock) -> None:
+        do_all_of_it()
+        scraped = scrape()
+        assert scraped[f"ledger_open_executions{{state=held,task={WIRE}}}"] == 1
+        assert scraped[f"ledger_open_executions{{state=failed,task={PAY}}}"] == 1
+        assert scraped[f"ledger_open_executions{{state=running,task={PAY}}}"] == 0
+        assert scraped["ledger_live_executions"] == 7
+        assert scraped["ledger_history_executions"] == 0
+        clear(make_idempotency_key(PAY, [1]), "default", reason="wrong", actor="ana")
+        assert scrape()["ledger_live_executions"] == 6
+        assert scrape()["ledger_history_executions"] == 1
+
+    def test_stuck_is_what_runs_without_a_worker_and_looking_takes_no_lock(
+        self, scrape: Scrape, clock: Clock, session: Callable[[], psycopg.Connection]
+    ) -> None:
+        stuck = f"ledger_stuck_executions{{task={DEADLY}}}"
+        lives.clear()
+        dies(deadly, 1)
+        assert scrape()[stuck] == 0  # it may be between its claim and its lock
+        clock.forward(seconds=30)
+        scraped = scrape()
+        assert scraped[stuck] == 1
+        assert scraped[f"ledger_open_executions{{state=running,task={DEADLY}}}"] == 1
+        assert 30 <= scraped[f"ledger_oldest_running_seconds{{task={DEADLY}}}"] < 60
+
+        alive = session()
+        alive.autocommit = False
+        alive.execute("select pg_advisory_xact_lock(ledger_lock_id(key)) from ledger_taskexecution")
+        assert scrape()[stuck] == 0
+
+    def test_workers_lost_in_a_row_end_with_the_execution(self, scrape: Scrape) -> None:
+        crashes = f"ledger_crashes_in_a_row{{task={DEADLY}}}"
+        lives.clear()
+        dies(deadly, 1)
+        lives.clear()
+        dies(deadly, 1)
+        assert scrape()[crashes] == 1
+        deadly(1)
+        assert scrape()[crashes] == 0
+
+    def test_the_sweeps_lag_is_what_is_most_overdue(self, scrape: Scrape, clock: Clock) -> None:
+        pay(1)
+        clock.forward(hours=25)
+        assert 3590 <= scrape()["ledger_sweep_lag_seconds"] <= 3660
+        sweep()
+        assert scrape()["ledger_sweep_lag_seconds"] == 0
+        clock.forward(days=401)
+        assert 86_300 <= scrape()["ledger_sweep_lag_seconds"] <= 86_500
+        sweep()
+        assert scrape()["ledger_sweep_lag_seconds"] == 0
+
+    def test_the_outbox_lag_is_how_long_the_oldest_has_waited(
+        self, scrape: Scrape, clock: Clock
+    ) -> None:
+        pay(1)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "insert into ledger_outboxmessage"
+                " (execution_id, task_name, task_id, message, created_at, tries, error)"
+                " select id, 'x', 'x', '{}', ledger_now(), 0, '' from ledger_taskexecution"
+            )
+        clock.forward(minutes=2)
+        scraped = scrape()
+        assert scraped["ledger_unpublished_follow_ups"] == 1
+        assert 120 <= scraped["ledger_outbox_lag_seconds"] < 180
+
+
+def test_errors_are_counted_by_task(scrape: Scrape) -> None:
+    @idempotent_task(guarantee="at_least_once")
+    def overtaken() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("update ledger_taskexecution set attempt = attempt + 1")
+
+    name = f"{__name__}.{overtaken.__qualname__}"
+    with pytest.raises(LostClaim):
+        overtaken()
+    scraped = scrape()
+    assert scraped[f"ledger_errors_total{{error=lost_claim,task={name}}}"] == 1
+    assert scraped[f"ledger_lost_claims_total{{task={name}}}"] == 1
+
+
+def test_a_ledger_that_does_not_answer_is_down_and_says_nothing_else(
+    scrape: Scrape, session: Callable[[], psycopg.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.figures.PATIENCE", "100ms")
+    somebody = session()
+    somebody.autocommit = False
+    somebody.execute("lock table ledger_tally in access exclusive mode")
+    scraped = scrape()
+    assert [name for name in scraped if not name.startswith("ledger_errors")] == ["ledger_up"]
+    assert scraped["ledger_up"] == 0
+    somebody.rollback()
+    assert scrape()["ledger_up"] == 1
+
+
+def test_a_project_with_a_registry_of_its_own_can_register_the_collector() -> None:
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector())
+    pay(1)
+    assert (
+        registry.get_sample_value("ledger_executions_total", {"task": PAY, "outcome": "completed"})
+        == 1
+    )
