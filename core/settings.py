@@ -203,6 +203,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60,
         "options": {"expires": 60},  # an answer about a past minute is of no use
     },
+    "watch the ledger": {
+        "task": "core.tasks.watch_ledger",
+        "schedule": 300,
+        "options": {"expires": 300},
+    },
     "try again what failed for a while": {
         "task": "core.tasks.process_dead_letters",
         "schedule": 300,

@@ -8,6 +8,7 @@ tokens         cleanup_expired_tokens                                daily
                monitor_token_security_alerts                         hourly
 dead_letters   process_dead_letter, process_dead_letters             once a letter
 health         health_check                                          every minute
+watch_ledger   watch_ledger                                          every five minutes
 """
 
 from .alerts import send_critical_alert
@@ -20,6 +21,7 @@ from .tokens import (
     cleanup_expired_tokens,
     monitor_token_security_alerts,
 )
+from .watch_ledger import watch_ledger
 
 __all__ = [
     "cleanup_compromised_token_families",
@@ -32,4 +34,5 @@ __all__ = [
     "process_dead_letter",
     "process_dead_letters",
     "send_critical_alert",
+    "watch_ledger",
 ]
