@@ -54,7 +54,7 @@ def sparkline(title: str, numbers: Sequence[int]) -> SafeString:
     if not INSTALLED:
         return SafeString()
     chart = pygal.Line(
-        width=120,
+        width=100,
         height=24,
         margin=2,
         spacing=0,
@@ -86,4 +86,5 @@ def _render(chart: Any, title: str) -> SafeString:
         return root
 
     chart.add_xml_filter(plain)
-    return mark_safe(chart.render(is_unicode=True, disable_xml_declaration=True))  # noqa: S308
+    svg: str = chart.render(is_unicode=True, disable_xml_declaration=True)
+    return mark_safe(svg)  # noqa: S308  pygal escapes what it is given

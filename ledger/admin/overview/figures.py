@@ -96,7 +96,8 @@ with held_locks as materialized (
     where locktype = 'advisory' and objsubid = 1 and granted
         and database = (select oid from pg_database where datname = current_database())
 ), open as materialized (
-    select state, started_at, started_at < ledger_now() - %(grace)s and state = 'running'
+    select state, started_at,
+        state = 'running' and started_at < ledger_now() - make_interval(secs => %(grace)s)
             and ledger_lock_id(key) not in (select lock_id from held_locks) as stuck
     from ledger_taskexecution
     where completed_at is null and retired_at is null and state in ('running', 'held')
@@ -196,7 +197,7 @@ def bounded(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
 
 def now(cursor: CursorWrapper) -> Now:
     """What is open at this moment."""
-    cursor.execute(NOW, {"grace": RECOVERY_GRACE, "many": MANY})
+    cursor.execute(NOW, {"grace": RECOVERY_GRACE.total_seconds(), "many": MANY})
     [(at, *row)] = cursor.fetchall()
     return Now(at, *(Waiting(*pair) for pair in zip(row[::2], row[1::2], strict=True)))
 

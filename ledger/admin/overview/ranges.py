@@ -37,9 +37,11 @@ class Range:
     def of_preset(cls, name: str, now: dt.datetime) -> Range:
         """At least the preset's length up to now, from the beginning of an hour or a day on."""
         now = timezone.localtime(now)
-        since = now - PRESETS[name][1]
-        midnight = {"hour": 0} if PRESETS[name][1] > 3 * DAY else {}
-        return cls(since.replace(**midnight, minute=0, second=0, microsecond=0), now, name)
+        length = PRESETS[name][1]
+        since = (now - length).replace(minute=0, second=0, microsecond=0)
+        if length > 3 * DAY:
+            since = since.replace(hour=0)
+        return cls(since, now, name)
 
 
 class RangeForm(forms.Form):

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
+from psycopg.errors import QueryCanceled
 
 from ...models import State, TaskExecution
 from . import charts, figures
@@ -70,14 +71,13 @@ class Overview(ModelAdmin):
             waiting = figures.now(cursor)
             form = RangeForm(request.GET, now=waiting.at)
             range = form.chosen()
-            too_much = False
+            found = None
             try:
                 with transaction.atomic(using=connection.alias):
                     found = figures.figures(cursor, range)
             except OperationalError as error:
-                if "statement timeout" not in str(error):
+                if not isinstance(error.__cause__, QueryCanceled):
                     raise
-                found, too_much = Figures([], []), True
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -85,13 +85,13 @@ class Overview(ModelAdmin):
             "form": form,
             "presets": {name: label for name, (label, _) in PRESETS.items()},
             "range": range,
-            "too_much": too_much,
+            "too_much": found is None,
             "timeout": figures.TIMEOUT,
             "now": list(tiles_now(waiting)),
             "pygal": charts.INSTALLED,
-            **in_range(found, range),
+            **(in_range(found, range) if found else {}),
         }
-        return TemplateResponse(request, "admin/ledger/taskexecution/overview.html", context)
+        return TemplateResponse(request, "ledger/overview.html", context)
 
 
 def tiles_now(now: Now) -> Iterator[Tile]:
