@@ -22,6 +22,7 @@ from tests.workers import wait_until
 
 QUICK_FOR_THREADS = ("SIGKILL of a worker", "lock's connection terminated")
 DRAIN_SECONDS = 60
+FAULTS_PER_VISIT = 6
 
 
 def main() -> int:
@@ -105,8 +106,7 @@ def plan(options: argparse.Namespace, chance: random.Random) -> Iterator[tuple[S
             yield from (
                 (Setting(broker, pool, route), fault)
                 for fault in faults
-                if broker in fault.brokers
-                and pool in fault.pools
+                if fault.occurs_in(Setting(broker, pool, route))
                 and (pool == "prefork" or fault.name in QUICK_FOR_THREADS)
             )
         return
@@ -114,14 +114,18 @@ def plan(options: argparse.Namespace, chance: random.Random) -> Iterator[tuple[S
     settings = [
         Setting(*parts) for parts in itertools.product(brokers, ("prefork", "threads"), routes)
     ]
+    left: dict[Setting, list[Fault]] = {setting: [] for setting in settings}
     while True:
         chance.shuffle(settings)
         for setting in settings:
-            mine = [f for f in faults if setting.broker in f.brokers and setting.pool in f.pools]
-            for fault in chance.sample(mine, min(len(mine), 6)):
+            for _ in range(FAULTS_PER_VISIT):
+                if not left[setting]:  # each of them once, before any comes again
+                    left[setting] = [fault for fault in faults if fault.occurs_in(setting)]
+                    chance.shuffle(left[setting])
                 if time.monotonic() > deadline:
                     return
-                yield setting, fault
+                if left[setting]:
+                    yield setting, left[setting].pop()
 
 
 def available_brokers(wanted: str) -> list[str]:

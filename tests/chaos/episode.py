@@ -43,7 +43,9 @@ class Episode:
     @property
     def wrong(self) -> list[str]:
         found = [line for verdict in self.verdicts.values() for line in verdict.wrong]
-        return found if self.faults else [*found, "the fault found nothing to harm"]
+        if self.fault.is_any and not self.faults:
+            found.append("the fault found nothing to harm")
+        return found
 
 
 def play(world: World, fault: Fault, numbers: range, chance: random.Random, hits: int) -> Episode:
@@ -54,8 +56,7 @@ def play(world: World, fault: Fault, numbers: range, chance: random.Random, hits
     began = time.monotonic()
     messages = _messages(fault, numbers, chance)
     if fault.inject is None:
-        struck = numbers[:: fault.every]
-        episode.faults = len(struck) * len(TASKS)
+        episode.faults = len(numbers[:: fault.every]) * len(TASKS) * fault.is_any
         _publish(world, messages, fault.options)
     else:
         hits = min(hits, fault.most)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos.world import VISIBILITY_SECONDS, World
+from tests.chaos.world import VISIBILITY_SECONDS, Setting, World
 
 Inject = Callable[[World, random.Random], bool]
 
@@ -22,7 +22,7 @@ class Fault:
     """The test under ``tests/`` that shows it alone."""
     inject: Inject | None = None
     """None where the messages themselves are the fault."""
-    nuisance: str = "sleep=0.2"
+    nuisance: str = "sleep=0.3"
     """What some executions are told to do on their first attempt; see ``tasks.misbehave``."""
     every: int = 4
     """Each so many."""
@@ -43,9 +43,12 @@ class Fault:
     pools: tuple[str, ...] = ("prefork", "threads")
     brokers: tuple[str, ...] = ("rabbitmq", "valkey")
 
+    def occurs_in(self, setting: Setting) -> bool:
+        return setting.broker in self.brokers and setting.pool in self.pools
 
-def nothing(world: World, chance: random.Random) -> bool:
-    return True
+    @property
+    def is_any(self) -> bool:
+        return bool(self.inject or self.nuisance or self.copies > 2)
 
 
 def kill_a_pool_child(world: World, chance: random.Random) -> bool:
@@ -223,7 +226,7 @@ ALL = (
     Fault(
         "no fault", "what is published twice takes effect once",
         f"{DUPLICATES}test_every_publisher_of_the_same_call_gets_the_one_result",
-        nothing, is_harmless=True,
+        nuisance="", is_harmless=True,
     ),
     Fault(
         "SIGKILL of a pool child", "its message comes back, and another runs it",

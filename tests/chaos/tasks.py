@@ -9,11 +9,11 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from ledger import current_execution, idempotent_task
 from payroll.bank.client import BankClient, BankOutcomeUnknown, NotBooked
+from tests.chaos.settings import MEMORY_LIMIT
 from tests.testapp import faults
 from tests.testapp.models import Effect
 
@@ -42,9 +42,7 @@ def misbehave(task: "Task[Any, Any]", nuisance: str) -> None:
     elif kind == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "greedy":
-        b"x" * (
-            settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD << 10
-        )  # Celery ends the process when the task is done
+        b"x" * (MEMORY_LIMIT << 10)  # Celery ends the process when the task is done
     elif kind == "memory":
         faults.run_out_of_memory({})
 

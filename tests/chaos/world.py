@@ -184,7 +184,7 @@ class World:
         client = redis.Redis(unix_socket_path=str(self.valkey.socket_path))
         try:
             kept: Any = client.lrange(f"chaos:{self.queue}", 0, -1)
-            kept += client.hvals("chaos:unacked")  # type: ignore[operator]
+            kept += client.hvals("chaos:unacked")
         finally:
             client.close()
         ids = (found for text in kept for found in re.findall(rb'"id": "([^"]*)"', text))
