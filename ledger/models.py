@@ -185,7 +185,8 @@ class OutboxMessage(models.Model):
 
 
 class Tally(models.Model):
-    """How often a task's executions came to something, up to ``TallyMark``: see sql/figures.sql."""
+    """How often a task's executions came to something, up to ``TallyMark``, in one or more rows that
+    add up: see sql/figures.sql."""
 
     id = models.BigAutoField(primary_key=True)
     task_name = models.CharField(max_length=MAX_TASK_NAME)
@@ -194,9 +195,6 @@ class Tally(models.Model):
 
     class Meta:
         default_permissions = ()
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["task_name", "outcome"], name="ledger_tally_once"),
-        ]
 
     def __str__(self) -> str:
         return f"{self.task_name} {self.outcome}: {self.total}"

@@ -20,10 +20,7 @@ class Migration(migrations.Migration):
                 ("outcome", models.CharField(help_text="completed, or the kind of an event", max_length=20)),
                 ("total", models.BigIntegerField()),
             ],
-            options={
-                "default_permissions": (),
-                "constraints": [models.UniqueConstraint(fields=("task_name", "outcome"), name="ledger_tally_once")],
-            },
+            options={"default_permissions": ()},
         ),
         migrations.CreateModel(
             name="TallyMark",

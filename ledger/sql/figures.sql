@@ -74,10 +74,13 @@ begin
         select x.task_name, e.kind, count(*) from ledger_executionevent e
             join ledger_taskexecution x on x.id = e.execution_id
             where e.id > mark.event and e.id <= to_event group by 1, 2
+    ), before as (
+        delete from ledger_tally returning task_name, outcome, total
     ), added as (
-        insert into ledger_tally as t (task_name, outcome, total)
-            select task_name, outcome, n from counted order by 1, 2
-            on conflict (task_name, outcome) do update set total = t.total + excluded.total
+        insert into ledger_tally (task_name, outcome, total)
+            select task_name, outcome, sum(n) from (
+                table counted union all table before
+            ) both_of_them group by 1, 2
     )
     update ledger_tallymark set execution = to_execution, event = to_event,
         unfinished = array(select id from seen where not completed and not retired);
@@ -150,14 +153,15 @@ begin
         (select min(created_at) from ledger_outboxmessage where published_at is null)));
 end $$;
 
--- Called by a purge in its own transaction, before it deletes these. The mark may not move meanwhile.
+-- Called by a purge in its own transaction, before it deletes these. The mark may not move meanwhile. It
+-- adds rows rather than to rows, so that purges do not wait for each other; the next tally sums them up.
 create or replace function ledger_tally_purged(p_doomed bigint[])
 returns void language plpgsql volatile as $$
 declare
     mark ledger_tallymark;
 begin
     select * into mark from ledger_tallymark for share;
-    insert into ledger_tally as t (task_name, outcome, total)
+    insert into ledger_tally (task_name, outcome, total)
         select task_name, outcome, sum(n) from (
             select task_name, 'completed' as outcome, count(*) as n from ledger_taskexecution
                 where id = any(p_doomed) and completed_at is not null
@@ -166,6 +170,5 @@ begin
             select x.task_name, e.kind, count(*) from ledger_executionevent e
                 join ledger_taskexecution x on x.id = e.execution_id
                 where e.execution_id = any(p_doomed) and e.id > coalesce(mark.event, 0) group by 1, 2
-        ) uncounted group by 1, 2 order by 1, 2
-        on conflict (task_name, outcome) do update set total = t.total + excluded.total;
+        ) uncounted group by 1, 2;
 end $$;
