@@ -18,7 +18,7 @@ from kombu.utils import json
 
 from core.models import DeadLetter
 from core.retrying import is_transient
-from ledger import DuplicateExecution
+from ledger import DuplicateExecution, readable
 from ledger.protection import protecting
 
 logger = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ def record(
             task_name=sender.name,
             task_id=task_id,
             message=message,
-            error=_storable(f"{type(exception).__name__}: {exception}"),
-            traceback=_storable(einfo.traceback if einfo else ""),
+            error=readable.error(exception),
+            traceback=readable.text(einfo.traceback if einfo else ""),
             is_transient=is_transient(exception),
             failures=before.failures + 1 if before else 1,
         )
@@ -103,7 +103,3 @@ def _again(task: Task, request: Context) -> Signature[Any]:
     for name in NOT_CARRIED_OVER:
         again.options.pop(name, None)
     return again
-
-
-def _storable(text: object) -> str:
-    return str(text).replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

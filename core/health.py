@@ -62,15 +62,13 @@ def _broker() -> dict[str, Any]:
 def _ledger() -> dict[str, Any]:
     """Executions that are held, executions that run for longer than any may (``stuck``), and
     follow-ups not yet published with the age of the oldest in seconds (``lag``)."""
-    live = TaskExecution.objects.filter(retired_at=None)
+    unfinished = TaskExecution.objects.filter(completed_at=None, retired_at=None)
     longest = dt.timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT) + GRACE
     waiting = OutboxMessage.objects.filter(published_at=None)
     now, oldest = _now(), waiting.aggregate(oldest=Min("created_at"))["oldest"]
     return {
-        "held": live.filter(state=State.HELD).count(),
-        "stuck": live.filter(
-            state=State.RUNNING, completed_at=None, started_at__lt=now - longest
-        ).count(),
+        "held": unfinished.filter(state=State.HELD).count(),
+        "stuck": unfinished.filter(state=State.RUNNING, started_at__lt=now - longest).count(),
         "unpublished": waiting.count(),
         "lag": max(0.0, (now - oldest).total_seconds()) if oldest else 0.0,
     }

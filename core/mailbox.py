@@ -2,6 +2,7 @@
 
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.template.response import TemplateResponse
 BETWEEN = b"\n" + b"-" * 79 + b"\n"
 """What Django's file backend writes after each message."""
 
-MOST_FILES = 100
+MOST = 100
 
 
 @staff_member_required
@@ -31,14 +32,14 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def newest(folder: Path) -> list[EmailMessage]:
-    """The messages of the folder's newest files, the last one first."""
-    files = sorted(folder.glob("*.log"), reverse=True)[:MOST_FILES]
-    return [
-        message_from_bytes(part, policy=policy.default)
-        for file in files
+    """The messages of a folder, the last one first."""
+    parts = (
+        part
+        for file in sorted(folder.glob("*.log"), reverse=True)
         for part in reversed(file.read_bytes().split(BETWEEN))
         if part.strip()
-    ]
+    )
+    return [message_from_bytes(part, policy=policy.default) for part in islice(parts, MOST)]
 
 
 def _text(mail: EmailMessage) -> str:

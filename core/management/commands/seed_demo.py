@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
         for command, file in IMPORTS:
             call_command(command, str(Path(sample).parent / file), stdout=self.stdout)
-        dana, _ = get_user_model().objects.get_or_create(username="dana", email="dana@example.com")
+        dana, _ = get_user_model().objects.get_or_create(username="dana")
         now = timezone.now()
         laptop, phone, lost = (
             token_family(dana, device, now) for device in ("laptop", "phone", "lost tablet")

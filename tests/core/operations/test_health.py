@@ -16,13 +16,15 @@ from ledger.execution import Execution
 from ledger.models import TaskExecution
 from ledger.testing import Clock
 from tests.core.operations import rows
+from tests.workers import empty_broker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def _broker(broker: None) -> None:
-    """Asking leaves a queue there."""
+    """Asking leaves a queue there, and other tests leave messages in it."""
+    empty_broker()
 
 
 def test_all_is_well(mailoutbox: list[Any]) -> None:

@@ -41,7 +41,7 @@ def test_a_second_run_adds_nothing_and_operations_find_work(
     call_command("seed_demo", verbosity=0)
 
     assert contents(tmp_path) == first
-    assert first["payroll.employee"] == 260
+    assert first["payroll.employee"] == 250
     assert models.Report.objects.count() == 3
     health_check()
     assert "Messages have failed for good." in mailoutbox[0].body
