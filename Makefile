@@ -14,7 +14,7 @@ NEWEST := .venv-newest
 PYTEST := -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix chaos chaos-quick model mutation up down lint format types check bench requirements clean runtime dev
+.PHONY: help demo test test-matrix chaos chaos-quick model mutation up down lint format types check bench scale requirements clean runtime dev
 MAKEFLAGS += --no-print-directory
 
 help: ## List the targets
@@ -69,6 +69,9 @@ mutation: dev ## Break the protocol's key lines one by one, and see a test fail 
 
 bench: dev ## Measure the ledger against a plain transaction and a cache decorator
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+scale: dev ## Measure pages and figures at ROWS executions, ten million by default (10 GB, kept for the next run)
+	@$(BIN)/python -m benchmarks.scale $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 requirements: dev ## Pin both requirements files anew from pyproject.toml (UPGRADE=--upgrade: newer releases)
 	@for group in app dev; do \
