@@ -38,7 +38,7 @@ FIRST_WAIT = dt.timedelta(minutes=5)
 
 @signals.task_failure.connect
 def record(
-    sender: Task,
+    sender: Any,
     task_id: str,
     exception: BaseException,
     args: Any,
@@ -58,7 +58,8 @@ def record(
         return
     message = json.dumps(_again(sender, request))
     try:
-        before = DeadLetter.objects.filter(pk=(request.headers or {}).get(HEADER)).first()
+        sent_again = (request.headers or {}).get(HEADER, 0)
+        before = DeadLetter.objects.filter(pk=sent_again).first()
         letter = DeadLetter(
             task_name=sender.name,
             task_id=task_id,
@@ -79,9 +80,10 @@ def record(
 def requeued(letter: DeadLetter) -> Signature[Any]:
     """What to publish: the message as it was, business date and all, with no retries used up."""
     message: dict[str, Any] = json.loads(str(letter.message))
-    again = restore(message, app=current_app)
+    again: Any = restore(message, app=current_app)
     headers: dict[str, Any] = again.options.get("headers") or {}
-    return again.set(headers={**headers, HEADER: letter.pk})
+    sent: Signature[Any] = again.set(headers={**headers, HEADER: letter.pk})
+    return sent
 
 
 def due(now: dt.datetime | None = None) -> list[DeadLetter]:

@@ -77,8 +77,7 @@ def _ledger() -> dict[str, Any]:
 def _now() -> dt.datetime:
     with connection.cursor() as cursor:
         cursor.execute("select ledger_now()")
-        now: dt.datetime
-        (now,) = cursor.fetchone() or ()
+        now: dt.datetime = cursor.fetchall()[0][0]
     return now
 
 

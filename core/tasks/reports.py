@@ -1,5 +1,5 @@
 import datetime as dt
-from typing import Any
+from typing import Any, cast
 
 from celery import Task, shared_task
 
@@ -18,7 +18,7 @@ DAY, WEEK = dt.timedelta(days=1), dt.timedelta(weeks=1)
 def generate_reports(self: Task) -> dict[str, Any]:
     """Write the reports about the day before the business date: that day (``period``, ISO 8601) and
     the ids of its ``reports`` by kind. Both or none."""
-    day = current_execution().period - DAY
+    day = _this_period() - DAY
     return {
         "period": day.isoformat(),
         "reports": {
@@ -37,7 +37,7 @@ def generate_security_report(self: Task) -> dict[str, Any]:
     """Write the report about the week before this one, and tell the admins of the critical alerts
     that are still unresolved: its Monday (``period``, ISO 8601), its id (``report``), and how many
     of those there are (``critical``). All of it is one commit."""
-    monday = current_execution().period - WEEK
+    monday = _this_period() - WEEK
     content = reports.security(monday)
     critical = content["unresolved"]["critical"]
     if critical:
@@ -51,6 +51,11 @@ def generate_security_report(self: Task) -> dict[str, Any]:
         "report": _write(Report.Kind.SECURITY, monday, content),
         "critical": critical,
     }
+
+
+def _this_period() -> dt.date:
+    """The business date, or the Monday of its week."""
+    return cast(dt.date, current_execution().period)
 
 
 def _write(kind: Report.Kind, period: dt.date, content: dict[str, Any]) -> int:

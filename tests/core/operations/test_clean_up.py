@@ -80,11 +80,11 @@ def test_a_log_file_is_named_after_the_day_and_appended_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [log_files.DailyLogFile(str(tmp_path / "made")) for _ in range(2)]
-    for day, handler, line in ((1, 0, "a"), (1, 1, "b"), (2, 0, "c"), (2, 1, "d")):
+    for day, number, line in ((1, 0, "a"), (1, 1, "b"), (2, 0, "c"), (2, 1, "d")):
         monkeypatch.setattr(
             log_files.DailyLogFile, "_todays", lambda self, day=day: f"{self.folder}/day{day}.log"
         )
-        files[handler].emit(logging.makeLogRecord({"msg": line}))
+        files[number].emit(logging.makeLogRecord({"msg": line}))
     for handler in files:
         handler.close()
 

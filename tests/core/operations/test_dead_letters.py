@@ -35,7 +35,8 @@ def fail(worker: Worker, result: AsyncResult) -> DeadLetter:
     """Wait until it has failed for good; returns its letter."""
     with pytest.raises(Exception, match=r"."):
         result.get(timeout=30)
-    return wait_until(DeadLetter.objects.filter(task_id=result.id).first, what="the letter")
+    wait_until(DeadLetter.objects.filter(task_id=result.id).exists, what="the letter")
+    return DeadLetter.objects.get(task_id=result.id)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_the_newest_is_the_first(admin_client: Client, files: Path) -> None:
 
 
 def test_it_is_for_staff(client: Client, files: Path) -> None:
-    assert client.get("/mailbox/").url.startswith("/admin/login/")
+    assert client.get("/mailbox/")["Location"].startswith("/admin/login/")
 
 
 def test_with_a_mail_server_there_is_no_such_page(admin_client: Client) -> None:
