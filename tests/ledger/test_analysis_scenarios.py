@@ -32,7 +32,7 @@ from tests.testapp.models import Effect
 
 pytestmark = commits
 
-NAME = "core.tasks.generate_reports"
+NAME = "reports.generate"
 
 
 @pytest.fixture(autouse=True, params=["in one process", "in another process each time"])

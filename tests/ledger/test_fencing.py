@@ -134,7 +134,7 @@ def test_taking_over_is_bound_to_the_attempt_that_was_seen_dead(session: Session
     take_over = "select ledger_take_over(%s, %s, %s, 3, '', '', 'w')"
     one = session()
     assert one.execute(take_over, [row.key, row.id, row.attempt + 1]).fetchone() == (None,)
-    assert one.execute(take_over, [row.key, row.id, row.attempt]).fetchone() == (2,)
+    assert one.execute(take_over, [row.key, row.id, row.attempt]).fetchone() == ([row.id, 2],)
     assert one.execute(take_over, [row.key, row.id, row.attempt]).fetchone() == (None,)
     assert TaskExecution.objects.get().attempt == 2
 

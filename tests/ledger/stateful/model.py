@@ -224,6 +224,7 @@ class Model:
                 return self.fail(worker, "LostClaim")
             self.effects.append((str(row.key), f"{name} in attempt {delivery.attempt}"))
             row.steps.add(name)
+            row.crashes = 0
             delivery.steps.add(name)
         return self._body(delivery)
 
