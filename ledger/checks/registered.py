@@ -21,7 +21,7 @@ def registered() -> list[AnyTask]:
     """All tasks of the project by name, Celery's own excepted. Imports the modules that a worker
     imports when it starts."""
     with _without_checks():
-        current_app.loader.import_default_modules()  # type: ignore[no-untyped-call]
+        current_app.loader.import_default_modules()
     return [
         task for name, task in sorted(current_app.tasks.items()) if not name.startswith("celery.")
     ]

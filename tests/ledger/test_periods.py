@@ -179,7 +179,7 @@ class TestLabels:
 
 @pytest.mark.usefixtures("berlin")
 class TestWhatNamesAPeriod:
-    NAMES = {
+    NAMES: dict[str, list[object]] = {
         "hour": ["2025-11-24T13", "2025-11-24T13:45+01:00", dt.datetime(2025, 11, 24, 13)],
         "day": ["2025-11-24", "20251124", dt.date(2025, 11, 24)],
         "week": ["2025-W48"],

@@ -23,7 +23,7 @@ Told = Callable[..., list[CheckMessage]]
 @pytest.fixture
 def app() -> Iterator[Celery]:
     """Its tasks know its settings when somebody first looks: change those before."""
-    app = Celery("checked", set_as_current=False, fixups=(), config_source=dict(IN_ORDER))
+    app = Celery("checked", set_as_current=False, fixups=[], config_source=dict(IN_ORDER))
     with setup_default_app(app):  # puts back what was
         app.set_current()
         yield app

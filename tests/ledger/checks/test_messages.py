@@ -59,6 +59,5 @@ def test_a_task_that_overrides_it_is_an_error(app: Celery, told: Told) -> None:
 def test_rabbitmq_is_asked_to_confirm(
     app: Celery, told: Told, broker: str, options: dict[str, Any], warned: bool
 ) -> None:
-    app.conf.broker_url = broker
-    app.conf.broker_transport_options = options
+    app.conf.update(broker_url=broker, broker_transport_options=options)
     assert bool(told("W008")) == warned

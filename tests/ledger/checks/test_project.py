@@ -48,5 +48,5 @@ def test_a_worker_that_checks_itself_as_it_starts_comes_to_an_end() -> None:
     """Celery's fix-up runs all checks when it imports tasks, which these checks have it do."""
     from core.celery import app
 
-    app.loader.import_default_modules()  # type: ignore[no-untyped-call]
+    app.loader.import_default_modules()
     assert [told for told in run_checks() if told.id == "ledger.E001"] == []
