@@ -24,6 +24,7 @@ Where things are, in the order a delivery meets them:
     log, signals   what is told                  lookup       key, status, clearing, releasing
     afterwards     unprotected runs, recorded    sweep, tasks expiry, purge, recovery, relay
     guards         what the database refuses     checks       what manage.py check refuses
+    evidence/      history sealed, and verified  reporting/   what others read in SQL
     commands/      the verbs of manage.py ledger, one module each
 """
 

@@ -8,7 +8,13 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from .guards import LEGAL_MOVES_ONLY, NEVER_CHANGED, NEVER_DELETED
+from .guards import (
+    LEGAL_MOVES_ONLY,
+    NEVER_CHANGED,
+    NEVER_DELETED,
+    NEVER_TRUNCATED,
+    ORIGIN_KEPT,
+)
 from .keys import MAX_KEY, MAX_STEP_NAME, MAX_TASK_NAME
 from .periods import MAX_LABEL
 
@@ -92,7 +98,7 @@ class TaskExecution(models.Model):
                 fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
             ),
         ]
-        triggers: ClassVar = [NEVER_DELETED, LEGAL_MOVES_ONLY]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, LEGAL_MOVES_ONLY, ORIGIN_KEPT]
 
     def __str__(self) -> str:
         return f"{self.key} ({self.state}, attempt {self.attempt})"
@@ -129,7 +135,7 @@ class ExecutionEvent(models.Model):
 
     class Meta:
         default_permissions = ("view",)
-        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 
     def __str__(self) -> str:
         return f"{self.kind} (attempt {self.attempt})"
@@ -152,7 +158,7 @@ class ExecutionStep(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["execution", "name"], name="ledger_step_once"),
         ]
-        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 
     def __str__(self) -> str:
         return self.name
@@ -178,7 +184,7 @@ class OutboxMessage(models.Model):
                 fields=["created_at"], condition=Q(published_at=None), name="ledger_unpublished"
             ),
         ]
-        triggers: ClassVar = [NEVER_DELETED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED]
 
     def __str__(self) -> str:
         return f"{self.task_name} {self.task_id}"
@@ -218,3 +224,6 @@ class TallyMark(models.Model):
 
     def __str__(self) -> str:
         return f"counted up to execution {self.execution} and event {self.event}"
+
+
+from .evidence.models import Seal, UnsealedExecution  # noqa: E402, F401  models of this app

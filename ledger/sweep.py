@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from . import store
 from .conf import setting
+from .evidence.sealing import seal
 from .models import State, TaskExecution
 
 logger = logging.getLogger("ledger")
@@ -27,20 +28,22 @@ RECOVERY_GRACE = dt.timedelta(seconds=5)
 
 
 def sweep(database: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
-    """Retire what has expired and purge what is past its retention; returns both counts.
+    """Retire what has expired, seal what became history, and purge what is past its retention;
+    returns how many were retired and purged.
 
-    Works in batches with SKIP LOCKED: several sweeps at once share the work. Before that it counts
-    what has happened since the last one, so that figures need not.
+    Works in batches with SKIP LOCKED: several sweeps at once share the work, but only one of them
+    seals or purges at a time. Before that it counts what has happened since the last one, so that
+    figures need not.
     """
     connection = connections[database]
     while store.tally_on(connection, TALLY_BATCH):
         pass
     batch = setting("SWEEP_BATCH")
     retention = dt.timedelta(days=setting("RETENTION_DAYS"))
-    return {
-        "retired": _all_batches(lambda: store.retire_expired(connection, batch), batch),
-        "purged": _all_batches(lambda: store.purge(connection, retention, batch), batch),
-    }
+    retired = _all_batches(lambda: store.retire_expired(connection, batch), batch)
+    seal(database, batch)
+    purged = _all_batches(lambda: store.purge(connection, retention, batch), batch)
+    return {"retired": retired, "purged": purged}
 
 
 def _all_batches(one_batch: Callable[[], int], size: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand
 
-from . import alarms, clear, import_cache, recover, relay, release, status, sweep, tasks
+from . import alarms, clear, import_cache, recover, relay, release, status, sweep, tasks, verify
 
 
 class Verb(Protocol):
@@ -31,4 +31,5 @@ VERBS: dict[str, Verb] = {
     "release": release,
     "import-cache": import_cache,
     "alarms": alarms,
+    "verify": verify,
 }

@@ -393,12 +393,18 @@ begin
 end $$;
 
 -- PURGE history older than the retention, one batch. The setting opens the guard that otherwise
--- refuses every deletion; it ends with the transaction.
+-- refuses every deletion; it ends with the transaction. What goes is noted in the chain of seals
+-- (evidence.sql): whoever cannot have the chain's lock leaves the purge to whoever has it, rather than wait.
 create or replace function ledger_purge(p_retention interval, p_batch integer)
 returns bigint language plpgsql volatile as $$
 declare
     doomed bigint[];
+    steps bigint[];
+    events bigint[];
 begin
+    if not pg_try_advisory_xact_lock(ledger_chain_lock_id()) then
+        return 0;
+    end if;
     perform set_config('ledger.purging', 'on', true);
     select array_agg(id) into doomed from (
         select id from ledger_taskexecution
@@ -408,10 +414,14 @@ begin
         order by retired_at limit p_batch for update skip locked
     ) old;
     perform ledger_tally_purged(doomed);
+    doomed := coalesce(doomed, '{}');
     delete from ledger_outboxmessage where execution_id = any(doomed);
-    delete from ledger_executionstep where execution_id = any(doomed);
-    delete from ledger_executionevent where execution_id = any(doomed);
+    with gone as (delete from ledger_executionstep where execution_id = any(doomed) returning id)
+        select coalesce(array_agg(id order by id), '{}') into steps from gone;
+    with gone as (delete from ledger_executionevent where execution_id = any(doomed) returning id)
+        select coalesce(array_agg(id order by id), '{}') into events from gone;
     delete from ledger_taskexecution where id = any(doomed);
     perform set_config('ledger.purging', 'off', true);
-    return coalesce(cardinality(doomed), 0);
+    perform ledger_seal_purge(doomed, events, steps);
+    return cardinality(doomed);
 end $$;

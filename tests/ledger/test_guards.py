@@ -62,7 +62,16 @@ def row(superuser: psycopg.Connection) -> Rows:
 
 
 FORBIDDEN: dict[str, list[str]] = {
-    State.RUNNING: ["attempt = 0", "retired_at = now()"],
+    State.RUNNING: [
+        "attempt = 0",
+        "retired_at = now()",
+        "key = 'another'",
+        "task_name = 'another'",
+        "period = '2026-11'",
+        "guarantee = 'at_least_once'",
+        "claimed_at = now()",
+        "id = 7",
+    ],
     State.COMPLETED: [
         "state = 'running'",
         "state = 'failed'",
@@ -74,9 +83,19 @@ FORBIDDEN: dict[str, list[str]] = {
         "key = 'another'",
         "attempt = 0",
         "retired_at = now(), state = 'running'",
+        "args_hash = 'another'",
+        "arguments = '{}'",
+        "crashes = 3",
+        "task_id = 'another'",
+        "root_id = 'another'",
+        "worker = 'another'",
+        "started_at = now()",
+        "expires_at = now()",
+        "expires_at = null",
+        "error = 'another'",
     ],
-    State.FAILED: ["state = 'completed'", "key = 'another'", "attempt = 0"],
-    State.HELD: ["state = 'running'", "key = 'another'", "attempt = 0"],
+    State.FAILED: ["state = 'completed'", "key = 'another'", "attempt = 0", "claimed_at = now()"],
+    State.HELD: ["state = 'running'", "key = 'another'", "attempt = 0", "task_name = 'another'"],
     "retired": [
         "retired_at = null",
         "retired_at = now() + interval '1 day'",
@@ -94,7 +113,7 @@ ALLOWED: dict[str, list[str]] = {
         "state = 'held'",
         "attempt = attempt + 1, crashes = crashes + 1",
     ],
-    State.COMPLETED: ["retired_at = now(), retired_reason = 'expired'", "expires_at = now()"],
+    State.COMPLETED: ["retired_at = now(), retired_reason = 'expired'"],
     State.FAILED: [
         "state = 'running', attempt = attempt + 1",
         "state = 'held'",
@@ -191,3 +210,32 @@ def test_the_purge_alone_may_delete_and_its_permission_ends_with_it(
     assert TaskExecution.objects.count() == 1
     with pytest.raises(RaiseException):
         superuser.execute("delete from ledger_taskexecution")
+
+
+TABLES = ("taskexecution", "executionevent", "executionstep", "outboxmessage", "seal")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_is_never_emptied(row: Rows, superuser: psycopg.Connection, table: str) -> None:
+    row(State.FAILED)
+    superuser.execute("set ledger.truncating = off")  # as in a database that is no test's
+    with pytest.raises(RaiseException, match=f"never truncates ledger_{table}: .*sweeps"):
+        superuser.execute(f"truncate ledger_{table} cascade".encode())
+    assert TaskExecution.objects.count() == ExecutionEvent.objects.count() == 1
+
+
+def test_but_what_a_test_wrote_is(row: Rows, superuser: psycopg.Connection) -> None:
+    row(State.FAILED)
+    superuser.execute("truncate ledger_taskexecution cascade")
+    assert not TaskExecution.objects.exists()
+
+
+@pytest.mark.parametrize("change", ["delete from ledger_seal", "update ledger_seal set upto = 0"])
+def test_a_seal_is_kept_even_from_the_purge(
+    row: Rows, superuser: psycopg.Connection, change: str
+) -> None:
+    row(State.COMPLETED)
+    sweep()
+    superuser.execute("set ledger.purging = on")
+    with pytest.raises(RaiseException, match="ledger_seal 1 is evidence and is kept as it is"):
+        superuser.execute(change.encode())

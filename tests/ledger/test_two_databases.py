@@ -16,6 +16,7 @@ from ledger import (
 from ledger.models import State, TaskExecution
 from ledger.sweep import recover, sweep
 from ledger.tasks import sweep as sweep_task
+from ledger.testing import Clock
 from tests.ledger.marks import commits_in_both
 from tests.testapp.models import Effect
 
@@ -134,8 +135,11 @@ def test_an_alias_that_does_not_exist_is_refused_by_name() -> None:
 
 def test_sweeping_is_told_which() -> None:
     second(7)
-    with connections["second"].cursor() as cursor:
-        cursor.execute("update ledger_taskexecution set expires_at = now() - interval '1 s'")
-    assert sweep()["retired"] == 0
-    assert sweep_task.apply(("second",)).get() == {"retired": 1, "purged": 0}
+    clock = Clock("second")
+    clock.forward(hours=25)
+    try:
+        assert sweep()["retired"] == 0
+        assert sweep_task.apply(("second",)).get() == {"retired": 1, "purged": 0}
+    finally:
+        clock.back()
     assert recover("second") == []

@@ -561,7 +561,7 @@ HOUSEKEEPING = [
     Mutation(
         "what is completed may be changed",
         TABLES,
-        "OR NEW.result::text IS DISTINCT FROM OLD.result::text",
+        "OR (OLD.state = 'completed' AND unretired::text <> OLD::text)",
         "",
         (f"{GUARDS}test_an_illegal_change_is_refused",),
     ),

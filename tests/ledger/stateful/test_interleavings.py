@@ -354,7 +354,8 @@ class Interleavings(RuleBasedStateMachine):
             with connection.cursor() as cursor:
                 cursor.execute(
                     "truncate ledger_taskexecution, ledger_executionevent, ledger_executionstep,"
-                    " ledger_outboxmessage, testapp_effect restart identity"
+                    " ledger_outboxmessage, ledger_seal, ledger_unsealedexecution,"
+                    " testapp_effect restart identity"
                 )
 
     def nothing_is_stuck_or_lost(self) -> None:
