@@ -21,11 +21,14 @@ Where things are, in the order a delivery meets them:
     run_lock       the lock's own connection     recent       a hint that saves a trip
     execution      what a body may ask and do    results      stored and replayed
     steps, outbox  parts done once; follow-ups   early        a warning for follow-ups sent too soon
+    written        what an execution wrote       admin/       the pages of the admin
     log, signals   what is told                  lookup       key, status, clearing, releasing
     afterwards     unprotected runs, recorded    sweep, tasks expiry, purge, recovery, relay
     guards         what the database refuses     checks       what manage.py check refuses
     evidence/      history sealed, and verified  reporting/   what others read in SQL
     commands/      the verbs of manage.py ledger, one module each
+    figures        what is watched, read cheaply alarms       when somebody has to look
+    metrics/       the figures for Prometheus
 """
 
 from .decorators import idempotent_daily_task, idempotent_once, idempotent_task

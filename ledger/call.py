@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import keys, periods
+from . import keys, periods, readable
 from .delivery import Delivery, arriving
 from .execution import innermost
 from .protection import Identity, Protected
@@ -45,6 +45,11 @@ class Call:
     def body(self) -> Any:
         """Run the decorated function itself."""
         return self.protected.function(*self.args, **self.kwargs)
+
+    def without_secrets(self, text: str) -> str:
+        """The text without the values of the arguments that ``redact=`` names."""
+        redact = self.protected.options.redact
+        return readable.conceal(text, self.identity.arguments, redact) if redact else text
 
     def readable_arguments(self) -> str:
         return self.protected.readable_arguments(self.identity)

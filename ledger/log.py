@@ -37,7 +37,7 @@ def skipped(call: Call) -> None:
 def failed(call: Call, attempt: int, error: BaseException) -> None:
     _tell(
         logging.WARNING, "failed", call, attempt,
-        "%s: attempt %d failed: %s", call.key, attempt, readable.error(error),
+        "%s: attempt %d failed: %s", call.key, attempt, readable.error(error, call.without_secrets),
     )  # fmt: skip
     _send(signals.execution_failed, call, attempt)
 

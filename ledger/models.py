@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, HashIndex
 from django.db import models
 from django.db.models import Q
 
@@ -97,6 +98,23 @@ class TaskExecution(models.Model):
             models.Index(
                 fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
             ),
+            # The admin's, for its filters and its search; docs/design.md has what each costs a run.
+            models.Index(fields=["task_name", "guarantee", "id"], name="ledger_by_task"),
+            models.Index(
+                fields=["id"],
+                condition=Q(attempt__gt=1) | Q(state__in=["failed", "held"]),
+                name="ledger_unusual",
+            ),
+            models.Index(fields=["task_id"], name="ledger_by_task_id"),
+            HashIndex(fields=["key"], condition=~Q(retired_at=None), name="ledger_key_history"),
+            GinIndex(fields=["arguments"], opclasses=["jsonb_path_ops"], name="ledger_by_argument"),
+        ]
+        permissions: ClassVar = [
+            ("can_view_values", "Can view arguments, results and errors"),
+            ("can_release", "Can release a held execution"),
+            ("can_clear", "Can clear an execution, so that it may run again"),
+            ("can_run_again", "Can publish an execution's task again"),
+            ("can_recover", "Can recover an execution without a worker"),
         ]
         triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, LEGAL_MOVES_ONLY, ORIGIN_KEPT]
 
@@ -117,12 +135,19 @@ class ExecutionEvent(models.Model):
         RETIRED = "retired", "retired"
         LOST_CLAIM = "lost_claim", "claim lost"
         UNPROTECTED = "unprotected", "ran unprotected"
+        RECOVERED = "recovered", "recovered by hand"
+        PUBLISHED = "published", "published again by hand"
+        IMPORTED = "imported", "imported from a cache"
 
     id = models.BigAutoField(primary_key=True)
     # No constraint: it would be checked, and the execution's row locked, for every skip. Events are
     # written by functions that hold the execution, and it never goes before them.
     execution = models.ForeignKey(
-        TaskExecution, models.PROTECT, related_name="events", db_constraint=False
+        TaskExecution,
+        models.PROTECT,
+        related_name="events",
+        db_constraint=False,
+        db_index=False,
     )
     kind = models.CharField(max_length=20, choices=Kind)
     at = models.DateTimeField()
@@ -135,6 +160,10 @@ class ExecutionEvent(models.Model):
 
     class Meta:
         default_permissions = ("view",)
+        indexes: ClassVar = [
+            # By kind, because one execution may have answered a million duplicates.
+            models.Index(fields=["execution", "kind", "id"], name="ledger_story"),
+        ]
         triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 
     def __str__(self) -> str:
@@ -164,6 +193,33 @@ class ExecutionStep(models.Model):
         return self.name
 
 
+class ExecutionObject(models.Model):
+    """A row of the business' that an execution wrote; see ``Execution.wrote``."""
+
+    id = models.BigAutoField(primary_key=True)
+    execution = models.ForeignKey(
+        TaskExecution, models.PROTECT, related_name="wrote", db_constraint=False, db_index=False
+    )
+    model = models.CharField(max_length=200, help_text="such as payroll.payslip")
+    object_id = models.CharField(max_length=255, help_text="its primary key, as text")
+    label = models.CharField(max_length=200, blank=True, help_text="what it called itself then")
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["execution", "model", "object_id"], name="ledger_object_once"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["model", "object_id"], name="ledger_written_by"),
+        ]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.object_id}"
+
+
 class OutboxMessage(models.Model):
     """A follow-up task that was committed with an execution's effects, published after that."""
 
@@ -183,6 +239,7 @@ class OutboxMessage(models.Model):
             models.Index(
                 fields=["created_at"], condition=Q(published_at=None), name="ledger_unpublished"
             ),
+            models.Index(fields=["task_id"], name="ledger_follow_up"),
         ]
         triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED]
 

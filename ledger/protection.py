@@ -78,7 +78,7 @@ class Protected:
         self, args: Sequence[object], kwargs: Mapping[str, object], *, bound: bool
     ) -> Identity:
         """Identity of a call. ``args`` come without ``self`` where ``bound``."""
-        parameters = self._after_self if bound else self._all
+        parameters = self.parameters(bound=bound)
         try:
             positional, named, arguments = parameters.bind(args, kwargs)
             canonical = keys.canonical_arguments(positional, named)
@@ -103,6 +103,10 @@ class Protected:
                     f"{where} names {error}, which is the task itself. Name other arguments."
                 ) from None
         return Identity(keys.hash_of(keys.canonical(chosen, where)), args_hash, arguments)
+
+    def parameters(self, *, bound: bool) -> Parameters:
+        """Those of a call, without ``self`` where ``bound``."""
+        return self._after_self if bound else self._all
 
     def database(self, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
         """Alias of the database whose ledger records this call."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.db.models import Model
@@ -12,6 +12,7 @@ from django.db.models import Model
 from .conf import setting
 
 REDACTED = "[redacted]"
+SHORTEST_SECRET = 4
 
 
 def dump(arguments: Mapping[str, object], redact: frozenset[str]) -> str:
@@ -36,12 +37,36 @@ def text(value: object, limit: int | None = None) -> str:
     return str(value)[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def error(raised: BaseException) -> str:
-    """An exception in a line, at most 2000 characters; only its type where it cannot say more."""
+def error(raised: BaseException, without: Callable[[str], str] = str) -> str:
+    """An exception in a line, at most 2000 characters; only its type where it cannot say more.
+    ``without``: takes out what must not be kept."""
     try:
-        return text(repr(raised), 2000)
+        return text(without(repr(raised)), 2000)
     except Exception:
         return f"{type(raised).__qualname__}(which cannot be described)"
+
+
+def conceal(story: str, arguments: Mapping[str, object], redact: frozenset[str]) -> str:
+    """A text without the values of these arguments, where it quotes them. Values of less than
+    ``SHORTEST_SECRET`` characters stay: they stand for themselves in any text."""
+    secrets = {leaf for name in redact for leaf in _leaves(arguments.get(name))}
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            story = story.replace(secret, REDACTED)
+    return story
+
+
+def _leaves(value: object) -> Iterator[str]:
+    """Every value in it as a text may quote it."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(_plain(value) if isinstance(value, Model) else value)
+        yield repr(value).strip("'\"")
 
 
 def _plain(value: object) -> Any:

@@ -12,6 +12,7 @@ from . import readable, results, store
 from .exceptions import LedgerError, LostClaim, OpenTransaction, UnusableArgument
 from .execution import Execution
 from .keys import MAX_STEP_NAME
+from .written import apart
 
 
 def run(
@@ -34,12 +35,12 @@ def run(
         raise OpenTransaction(
             f"{execution.key}: step {name!r} commits by itself and cannot run inside atomic()."
         )
-    with transaction.atomic(using=execution.database):
+    with transaction.atomic(using=execution.database), apart(execution) as wrote:
         guard(execution)
         result = function(*args, **kwargs)
         _insist_on_transaction(execution, name)
         text = results.dump(f"{execution.task_name}, step {name!r},", result)
-        store.record_step(connection, execution, name, text)
+        store.record_step(connection, execution, name, text, wrote)
     finished[name] = text
     return result
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import traceback
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
     from psycopg.pq.abc import Escaping as EscapingProtocol
 
-    from .call import Call
     from .cache_import.calls import Candidate
+    from .call import Call
     from .execution import Execution
 
 CLAIM_LOST = "LDG01"
@@ -36,6 +37,10 @@ _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
 _LOCK = "select ledger_lock(%s)"
 _STAY = "select ledger_stay(%s)"
+
+
+Wrote = Sequence[tuple[str, str, str]]
+"""Model, primary key and label of each object that an execution wrote."""
 
 
 class Live(NamedTuple):
@@ -123,12 +128,18 @@ def lock_again(connection: Connection, call: Call, mine: Live, *, joined: bool) 
 
 
 def complete(
-    connection: Connection, live: Live, result: str, ttl: dt.timedelta | None, *, joined: bool
+    connection: Connection,
+    live: Live,
+    result: str,
+    ttl: dt.timedelta | None,
+    wrote: Wrote = (),
+    *,
+    joined: bool,
 ) -> None:
     """Complete and commit, effects included, in one round trip. Where the claim was lost the server
     raises, so that the commit behind it cannot happen."""
-    sql = "select ledger_complete(%s, %s, %s, %s)"
-    _send(connection, _then_commit(sql, joined), (live.id, live.attempt, result, ttl))
+    sql, objects = _remembering("select ledger_complete(%s, %s, %s, %s)", live.id, wrote)
+    _send(connection, _then_commit(sql, joined), (live.id, live.attempt, result, ttl, *objects))
 
 
 def answer(connection: Connection, call: Call) -> str | None:
@@ -139,16 +150,38 @@ def answer(connection: Connection, call: Call) -> str | None:
     return result
 
 
+def published(connection: Connection, key: str, args_hash: str) -> tuple[str, str | None] | None:
+    """Task id and result (None: it is running) of what would answer a duplicate, without a lock.
+
+    Running counts only in a message, which comes again if its worker dies, and only while the run
+    itself holds the lock. So does a look, for a moment: by a delivery, which will take over, or by
+    recovery, which will not, but begins no sooner than its grace after the attempt.
+    """
+    sql = (
+        "select task_id, result::text from ledger_taskexecution e "
+        "where key = %s and retired_at is null and args_hash = %s and ("
+        "state = 'completed' and (expires_at is null or expires_at > ledger_now()) "
+        "or state = 'running' and task_id <> '' and exists ("
+        "select from pg_locks l join pg_stat_activity a using (pid) "
+        "where l.locktype = 'advisory' and l.objsubid = 1 and l.granted "
+        "and l.database = (select oid from pg_database where datname = current_database()) "
+        "and (l.classid::bigint << 32 | l.objid::bigint) = ledger_lock_id(e.key) "
+        "and a.xact_start < e.started_at + interval '1 second'))"
+    )
+    return _send(connection, sql, (key, args_hash)).fetchone()
+
+
 def fail(
     connection: Connection, call: Call, live: Live, error: BaseException, *, state: str
 ) -> None:
     """Record a failed attempt: ``failed``, so that the next delivery may run it, or ``held``."""
     delivery = call.delivery
     died = delivery.message is not None and not isinstance(error, Exception)  # SystemExit
-    story = readable.text("".join(traceback.format_exception(error)))
+    story = readable.text(call.without_secrets("".join(traceback.format_exception(error))))
+    said = readable.error(error, call.without_secrets)
     parameters = (call.key, live.id, live.attempt, call.ttl, delivery.task_id, delivery.worker)
     sql = "select ledger_fail(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-    _send(connection, sql, (*parameters, readable.error(error), story, state, died))
+    _send(connection, sql, (*parameters, said, story, state, died))
 
 
 def record(connection: Connection, call: Call, live: Live, kind: str, reason: str) -> None:
@@ -192,17 +225,6 @@ def record_late(connection: Connection, call: Call, result: str) -> None:
     _send(connection, sql, parameters)
 
 
-def retire(connection: Connection, key: str, actor: str, reason: str) -> str:
-    """Retire the live row: ``retired``, ``running`` (refused: its worker is alive) or ``none``."""
-    return str(_value(connection, "select ledger_retire(%s, %s, %s)", (key, actor, reason)))
-
-
-def abandon(connection: Connection, key: str, id: int, attempt: int, actor: str) -> bool:
-    """Record a running row whose worker is gone as failed. False where its worker is alive."""
-    sql = "select ledger_abandon(%s, %s, %s, %s)"
-    return bool(_value(connection, sql, (key, id, attempt, actor)))
-
-
 def note(connection: Connection, id: int, kind: str, attempt: int, actor: str, reason: str) -> None:
     """Append a person's decision to an execution's story."""
     sql = "select ledger_record(%s, %s, %s, '', '', %s, %s)"
@@ -233,6 +255,17 @@ def record_imported(
     )
     sql = "select ledger_import(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
     return str(_value(connection, sql, parameters))
+
+
+def retire(connection: Connection, key: str, actor: str, reason: str) -> str:
+    """Retire the live row: ``retired``, ``running`` (refused: its worker is alive) or ``none``."""
+    return str(_value(connection, "select ledger_retire(%s, %s, %s)", (key, actor, reason)))
+
+
+def abandon(connection: Connection, key: str, id: int, attempt: int, actor: str) -> bool:
+    """Record a running row whose worker is gone as failed. False where its worker is alive."""
+    sql = "select ledger_abandon(%s, %s, %s, %s)"
+    return bool(_value(connection, sql, (key, id, attempt, actor)))
 
 
 def retire_expired(connection: Connection, batch: int) -> int:
@@ -266,14 +299,18 @@ def holds_claim(connection: Connection, execution: Execution) -> bool:
     return _send(connection, sql, (execution.id, execution.attempt)).fetchone() is not None
 
 
-def record_step(connection: Connection, execution: Execution, name: str, result: str) -> None:
+def record_step(
+    connection: Connection, execution: Execution, name: str, result: str, wrote: Wrote
+) -> None:
     """Record a step, in the transaction of its effects. It also begins the count of crashes anew."""
-    sql = (
+    sql, objects = _remembering(
         "insert into ledger_executionstep (execution_id, name, attempt, completed_at, result) "
         "values (%s, %s, %s, ledger_now(), %s::json); "
-        "update ledger_taskexecution set crashes = 0 where id = %s and crashes > 0"
+        "update ledger_taskexecution set crashes = 0 where id = %s and crashes > 0",
+        execution.id,
+        wrote,
     )
-    _send(connection, sql, (execution.id, name, execution.attempt, result, execution.id))
+    _send(connection, sql, (execution.id, name, execution.attempt, result, execution.id, *objects))
 
 
 def enqueue(
@@ -367,6 +404,19 @@ def _claim_and_lock(
         expired=expired == "true",
         result=result,
     )
+
+
+def _remembering(sql: str, id: int | None, wrote: Wrote) -> tuple[str, tuple[object, ...]]:
+    """The statement with another behind it, where there is something to remember, and the further
+    parameters."""
+    if not wrote:
+        return sql, ()
+    rows = ", ".join(["(%s, %s, %s, %s)"] * len(wrote))
+    remember = (
+        "insert into ledger_executionobject (execution_id, model, object_id, label) "  # noqa: S608
+        f"values {rows} on conflict do nothing"
+    )
+    return f"{sql}; {remember}", tuple(value for written in wrote for value in (id, *written))
 
 
 def _then_commit(sql: str, joined: bool) -> str:

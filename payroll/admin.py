@@ -3,6 +3,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from ledger.admin import WrittenBy
+
 from .models import (
     Employee,
     HourlyRate,
@@ -66,7 +68,7 @@ class WorkLogAdmin(admin.ModelAdmin):
 
 
 @admin.register(Payslip)
-class PayslipAdmin(ReadOnly, admin.ModelAdmin):
+class PayslipAdmin(ReadOnly, WrittenBy, admin.ModelAdmin):
     list_display = (
         "employee",
         "year",
@@ -93,7 +95,7 @@ class JournalEntryAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Payment)
-class PaymentAdmin(ReadOnly, admin.ModelAdmin):
+class PaymentAdmin(ReadOnly, WrittenBy, admin.ModelAdmin):
     list_display = (
         "id",
         "payslip",

@@ -56,7 +56,7 @@ def configured() -> tuple[Guarantee, Callable[[int], dict[str, Any]]]:
     Raises ImproperlyConfigured.
     """
     if not settings.BANK_URL:
-        return EXACTLY_ONCE, lambda payment_id: describe(settle_payment(payment_id))
+        return EXACTLY_ONCE, settle
     if settings.BANK_TIMEOUT <= 0:
         raise ImproperlyConfigured(
             f"BANK_TIMEOUT is {settings.BANK_TIMEOUT:g}: give seconds, more than 0."
@@ -85,9 +85,16 @@ def send(payment_id: int, bank: BankClient, *, with_key: bool) -> dict[str, Any]
     return execution.step(SETTLED, _settle, payment_id, number)
 
 
+def settle(payment_id: int, number: int | None = None) -> dict[str, Any]:
+    """Post a pending payment as sent, within an execution of the ledger's."""
+    payment = settle_payment(payment_id, number)
+    current_execution().wrote(payment)
+    return describe(payment)
+
+
 def _settle(payment_id: int, number: int) -> dict[str, Any]:
     try:
-        return describe(settle_payment(payment_id, number))
+        return settle(payment_id, number)
     except PaymentNotPending as error:
         raise SettledMeanwhile(payment_id, number) from error
 

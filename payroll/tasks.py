@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Task, shared_task
 from django.conf import settings
+from django.db.models import Model
 
 from ledger import current_execution, idempotent_task, non_idempotent
 from payroll import bulk, chasing, paying
@@ -25,6 +26,7 @@ GUARANTEE, PAY = paying.configured()
 def process_payroll(self: Task, employee_id: int, year: int, month: int) -> dict[str, Any]:
     """Post an employee's payslip for a month. Returns what `describe` says of it."""
     payslip = post_payslip(employee_id, Month(year, month))
+    current_execution().wrote(*written(payslip))
     follow_up(payslip)
     return describe(payslip)
 
@@ -96,6 +98,7 @@ def recalculate_monthly_payroll_task(
     payslip = correct_payslip(employee_id, Month(year, month))
     if payslip is None:
         return {"payslip_id": None}
+    current_execution().wrote(*written(payslip))
     follow_up(payslip)
     return describe(payslip)
 
@@ -129,6 +132,12 @@ def bulk_calculate_payroll_task(
     results = bulk.run_steps(payslip_of, employee_ids)
     payslip_ids = [results[pk]["payslip_id"] for pk in employee_ids]
     return {"employees": len(results), "payslip_ids": payslip_ids}
+
+
+def written(payslip: Payslip) -> list[Model]:
+    """The payslip and, if it says to pay, its payment."""
+    payment = getattr(payslip, "payment", None)
+    return [payslip, payment] if payment else [payslip]
 
 
 def follow_up(payslip: Payslip) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from django.contrib import admin
 
 from ..models import TaskExecution
+from .deciding import Deciding
+from .detail import PageOfExecution
+from .export import Exporting
 from .list import ListOfExecutions
+from .overview import Overview
 from .permissions import ReadOnly
-from .story import EventInline, FollowUpInline, StepInline
 
 
 @admin.register(TaskExecution)
-class TaskExecutionAdmin(ReadOnly, ListOfExecutions):
-    inlines = (EventInline, StepInline, FollowUpInline)
+class TaskExecutionAdmin(
+    ReadOnly, Overview, Deciding, Exporting, PageOfExecution, ListOfExecutions
+):
+    pass

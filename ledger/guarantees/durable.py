@@ -90,7 +90,8 @@ def _perform(
         log.taken_over(call, live.attempt)
     log.started(call, live.attempt)
     try:
-        with executing(Execution(call, live.attempt, live.id)):
+        execution = Execution(call, live.attempt, live.id)
+        with executing(execution):
             result = call.body()
         text = results.dump(call.delivery.task_name, result, "It ran and is not undone.")
     except BaseException as failure:
@@ -103,7 +104,7 @@ def _perform(
         raise
 
     def complete() -> None:
-        store.complete(line, live, text, call.ttl, joined=False)
+        store.complete(line, live, text, call.ttl, execution._wrote, joined=False)
 
     if not _settle(call, line, live, complete, settled="completed"):
         _lost(call, line, live, text)

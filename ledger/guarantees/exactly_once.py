@@ -123,7 +123,8 @@ def _perform(
         log.taken_over(call, live.attempt)
     log.started(call, live.attempt)
     try:
-        with executing(Execution(call, live.attempt, live.id)):
+        execution = Execution(call, live.attempt, live.id)
+        with executing(execution):
             result = call.body()
         text = results.dump(call.delivery.task_name, result)
         if connection.needs_rollback:
@@ -141,7 +142,7 @@ def _perform(
         progress.failure = failure
         progress.connection_lost = driver.broken
         raise
-    store.complete(connection, live, text, call.ttl, joined=joined)
+    store.complete(connection, live, text, call.ttl, execution._wrote, joined=joined)
     progress.committed = not joined
     return result
 

@@ -321,8 +321,8 @@ begin
 end $$;
 
 -- IMPORT: an execution that completed under another system, known to a cache. What is live here is left
--- as it is, failed too, unless it completed and has expired; its state is the answer, 'running' where its lock is
--- taken. Claimed under the lock that the look at it was made under, so that nobody comes between.
+-- as it is, failed too, unless it completed and has expired; its state is the answer, 'running' where
+-- its lock is taken. It is claimed under the lock that it was looked at under: nobody comes between.
 create or replace function ledger_import(
     p_key text, p_task_name text, p_args_hash text, p_arguments text, p_period text,
     p_guarantee text, p_result text, p_ttl interval, p_actor text, p_reason text
@@ -418,6 +418,7 @@ begin
     delete from ledger_outboxmessage where execution_id = any(doomed);
     with gone as (delete from ledger_executionstep where execution_id = any(doomed) returning id)
         select coalesce(array_agg(id order by id), '{}') into steps from gone;
+    delete from ledger_executionobject where execution_id = any(doomed);
     with gone as (delete from ledger_executionevent where execution_id = any(doomed) returning id)
         select coalesce(array_agg(id order by id), '{}') into events from gone;
     delete from ledger_taskexecution where id = any(doomed);

@@ -1,0 +1,38 @@
+"""Whether an execution's worker is alive: asked of ``pg_locks``, without taking its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import QuerySet
+
+from ..models import State, TaskExecution
+from ..sweep import RECOVERY_GRACE
+
+# An advisory lock of one bigint shows as its two halves, and objsubid 1.
+_UNLOCKED = """
+    not exists (
+        select from pg_locks
+        where locktype = 'advisory' and objsubid = 1 and granted
+            and database = (select oid from pg_database where datname = current_database())
+            and (classid::bigint << 32) | objid::bigint = ledger_lock_id(ledger_taskexecution.key)
+    )
+"""
+
+
+def without_worker(executions: QuerySet[TaskExecution]) -> QuerySet[TaskExecution]:
+    """Those that are running, and whose run lock nobody holds. Younger ones than the recovery's
+    grace are left out: they may be between their claim and their lock."""
+    return executions.filter(state=State.RUNNING, completed_at=None, retired_at=None).extra(  # noqa: S610
+        where=["ledger_taskexecution.started_at < ledger_now() - %s", _UNLOCKED],
+        params=[RECOVERY_GRACE],
+    )
+
+
+def lost(executions: Iterable[TaskExecution]) -> set[int]:
+    """Ids of those among these rows that have no worker; no query where none is running."""
+    running = [row.pk for row in executions if row.state == State.RUNNING]
+    if not running:
+        return set()
+    found = without_worker(TaskExecution.objects.filter(pk__in=running))
+    return set(found.values_list("pk", flat=True))
