@@ -10,9 +10,9 @@ from typing import Any
 
 from celery import Task, shared_task
 from django.conf import settings
-from django.db.models import Model
 
 from ledger import current_execution, idempotent_task, non_idempotent
+from ledger.execution import innermost
 from payroll import bulk, chasing, paying
 from payroll.models import Payslip
 from payroll.months import Month
@@ -26,7 +26,7 @@ GUARANTEE, PAY = paying.configured()
 def process_payroll(self: Task, employee_id: int, year: int, month: int) -> dict[str, Any]:
     """Post an employee's payslip for a month. Returns what `describe` says of it."""
     payslip = post_payslip(employee_id, Month(year, month))
-    current_execution().wrote(*written(payslip))
+    note_for_the_audit(payslip)
     follow_up(payslip)
     return describe(payslip)
 
@@ -98,7 +98,7 @@ def recalculate_monthly_payroll_task(
     payslip = correct_payslip(employee_id, Month(year, month))
     if payslip is None:
         return {"payslip_id": None}
-    current_execution().wrote(*written(payslip))
+    note_for_the_audit(payslip)
     follow_up(payslip)
     return describe(payslip)
 
@@ -134,10 +134,11 @@ def bulk_calculate_payroll_task(
     return {"employees": len(results), "payslip_ids": payslip_ids}
 
 
-def written(payslip: Payslip) -> list[Model]:
-    """The payslip and, if it says to pay, its payment."""
-    payment = getattr(payslip, "payment", None)
-    return [payslip, payment] if payment else [payslip]
+def note_for_the_audit(payslip: Payslip) -> None:
+    """This execution, where it is one, wrote the payslip and, if it says to pay, its payment."""
+    if execution := innermost():
+        payment = getattr(payslip, "payment", None)
+        execution.wrote(*filter(None, (payslip, payment)))
 
 
 def follow_up(payslip: Payslip) -> None:
