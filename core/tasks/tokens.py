@@ -80,7 +80,7 @@ def _revoke(family: TokenFamily) -> int:
         kind="token_family_compromised",
         severity=SecurityAlert.Severity.CRITICAL,
         message=f"{family} is compromised since {family.compromised_at:%Y-%m-%d %H:%M} UTC. "
-        f"Its {tokens} valid tokens were revoked: the user has to log in again.",
+        f"Its tokens were revoked ({tokens}): the user has to log in again.",
         family=family,
     )
     current_execution().enqueue(send_critical_alert.s("Compromised device tokens", alert.message))
