@@ -214,7 +214,7 @@ class ExecutionObject(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["model", "object_id"], name="ledger_written_by"),
         ]
-        triggers: ClassVar = [NEVER_DELETED, NEVER_CHANGED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 
     def __str__(self) -> str:
         return f"{self.model} {self.object_id}"

@@ -89,4 +89,8 @@ class Migration(migrations.Migration):
             model_name='executionobject',
             trigger=pgtrigger.compiler.Trigger(name='never_changed', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION '% % is history and cannot be changed', TG_TABLE_NAME, OLD.id;", hash='fe9e1d5e2643d8e659404c69d021f85ee4e51346', operation='UPDATE', pgid='pgtrigger_never_changed_39e75', table='ledger_executionobject', when='BEFORE')),
         ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='executionobject',
+            trigger=pgtrigger.compiler.Trigger(name='never_truncated', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n        IF coalesce(current_setting('ledger.truncating', true),\n                    CASE WHEN current_database() LIKE 'test\\_%' THEN 'on' END)\n            IS DISTINCT FROM 'on'\n        THEN\n            RAISE EXCEPTION 'the ledger never truncates %: history leaves only by sweeps',\n                TG_TABLE_NAME\n                USING HINT = 'To empty a database that is not in use: SET ledger.truncating = on';\n        END IF;\n        RETURN NULL;\n    ", hash='1f7f9936b3ab29c573b6cfecb88f1b3dd2fba77f', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_never_truncated_16442', table='ledger_executionobject', when='BEFORE')),
+        ),
     ]

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from ledger.models import TaskExecution
 
 LIST = reverse("admin:ledger_taskexecution_changelist")
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Rows may be made what they could not become, as by somebody who owns the tables."""
+    with connection.cursor() as cursor:
+        cursor.execute("alter table ledger_taskexecution disable trigger user")
+        yield
+        cursor.execute("alter table ledger_taskexecution enable trigger user")
 
 
 def text_of(page: str) -> str:
