@@ -18,10 +18,11 @@ from core.tasks import (
     process_dead_letters,
     send_critical_alert,
 )
+from ledger import DuplicateExecution
 from ledger.models import ExecutionEvent, OutboxMessage, TaskExecution
 from ledger.tasks import relay
 from ledger.testing import Clock, Worker, crash_at
-from payroll.tasks import process_payroll
+from payroll.tasks import financial_transaction, process_payroll
 from tests.core.operations import rows
 from tests.core.operations.mail_server import Mailbox
 from tests.workers import wait_until
@@ -164,10 +165,12 @@ def test_a_message_that_fails_in_two_deliveries_is_one_letter(
     assert DeadLetter.objects.count() == 1
 
 
-def test_tasks_outside_the_ledger_and_direct_calls_leave_no_letter() -> None:
+def test_tasks_outside_the_ledger_direct_calls_and_duplicates_leave_no_letter() -> None:
     with pytest.raises(Exception, match="no employee with id 0"):
         process_payroll(0, 2025, 10)
     dead_letters.record(health_check, "an id", OSError(), (), {})
+    already = DuplicateExecution("a key")
+    dead_letters.record(financial_transaction, "an id", already, (7,), {})
 
     assert DeadLetter.objects.count() == 0
     assert TaskExecution.objects.count() == 1
