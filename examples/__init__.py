@@ -8,6 +8,7 @@ bank_transfer    at most once: what is in doubt waits for a person, who releases
 month_close      a long job in steps, resumed where it died; what follows commits with it
 
 view, webhook, management/commands/raise_pay: the same decorator without Celery
+rolling          beside an old cache decorator, until the last old worker is gone
 models           the few tables that they write
 template/        a task and its test, to start a new one from
 """

@@ -27,6 +27,7 @@ Where things are, in the order a delivery meets them:
     guards         what the database refuses     checks       what manage.py check refuses
     evidence/      history sealed, and verified  reporting/   what others read in SQL
     commands/      the verbs of manage.py ledger, one module each
+    cache_import/  what a cache decorator completed before
     figures        what is watched, read cheaply alarms       when somebody has to look
     metrics/       the figures for Prometheus
 """
