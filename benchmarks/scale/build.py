@@ -8,8 +8,10 @@ from django.db import connections
 from psycopg import sql
 from rich.progress import Progress
 
+from ledger import store
+from ledger.sweep import TALLY_BATCH
+
 HISTORY = (Path(__file__).parent / "history.sql").read_text()
-FUNCTIONS = Path(__file__).parents[2] / "ledger" / "sql"
 CHUNK = 250_000
 TABLES = ("executionevent", "executionstep", "outboxmessage", "taskexecution")
 
@@ -65,6 +67,9 @@ def _fill(alias: str, rows: int) -> None:
             )
             progress.update(bar, description=f"vacuum of {table}")
             cursor.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(f"ledger_{table}")))
+        progress.update(bar, description="tally")
+        while store.tally_on(connections[alias], TALLY_BATCH):  # as the sweep does
+            pass
         cursor.execute("checkpoint")
 
 

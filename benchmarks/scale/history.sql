@@ -18,7 +18,9 @@ from (
             else of end, 'UTF8')), 'hex') as hash,
         make_interval(secs => 0.02 * exp((hashint8(i + 1) & 1023) / 160.0)) as took
     from (
-        select i, of, abs(hashint8(i + 2)::bigint) %% 10000 as draw,
+        select i, of,
+            case when i between %(rows)s - 40 and %(rows)s - 31 then 60  -- somebody has to decide about these
+                else abs(hashint8(i + 2)::bigint) %% 10000 end as draw,
             case when kind < 45 then 'payroll.tasks.process_payroll'
                 when kind < 80 then 'payroll.tasks.notify_payslip'
                 when kind < 98 then 'payroll.tasks.daily_hours'

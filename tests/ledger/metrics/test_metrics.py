@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -26,7 +29,7 @@ from tests.ledger.death import die, dies
 from tests.ledger.marks import commits
 from tests.ledger.metrics.conftest import Scrape
 from tests.testapp.models import Effect
-from tests.workers import wait_until
+from tests.workers import ROOT, process_environment, wait_until
 
 pytestmark = commits
 
@@ -308,6 +311,22 @@ def test_errors_are_counted_by_task(scrape: Scrape) -> None:
     scraped = scrape()
     assert scraped[f"ledger_errors_total{{error=lost_claim,task={name}}}"] == 1
     assert scraped[f"ledger_lost_claims_total{{task={name}}}"] == 1
+
+
+def test_processes_that_share_a_folder_tell_of_each_others_errors(tmp_path: Path) -> None:
+    program = """
+import django
+django.setup()
+from ledger.metrics.errors import ERRORS, ErrorsCollector
+ERRORS.labels("pay", "unreachable").inc()
+print([sample.value for metric in ErrorsCollector().collect() for sample in metric.samples])
+"""
+    told = {**process_environment(), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for process in (1, 2):
+        printed = subprocess.run(
+            [sys.executable, "-c", program], env=told, cwd=ROOT, capture_output=True, check=True
+        )
+        assert printed.stdout.split(b"\n")[0] == b"[%d.0]" % process
 
 
 def test_a_ledger_that_does_not_answer_is_down_and_says_nothing_else(
