@@ -4,19 +4,21 @@ import inspect
 import os
 import subprocess
 import sys
+from smtplib import SMTPException
 from typing import Any
 
 import pytest
 from celery.schedules import crontab
+from django.db import OperationalError
 
 import core.settings
 from core import tasks
 from core.celery import app
+from ledger.protection import protecting
 from tests.workers import ROOT
 
 ON_DEMAND = {"core.tasks.send_critical_alert", "core.tasks.process_dead_letter"}
 SCHEDULE: dict[str, dict[str, Any]] = core.settings.CELERY_BEAT_SCHEDULE
-DAILY = {"core.tasks.generate_reports", "core.tasks.cleanup_old_logs"}
 
 
 def scheduled() -> dict[str, Any]:
@@ -56,6 +58,28 @@ def test_periodic_tasks_run_once_in_their_period(name: str, fields: dict[str, se
     found = {field: getattr(schedule, field) for field in ("minute", "hour", "day_of_week")}
     every = {"minute": set(range(60)), "hour": set(range(24)), "day_of_week": set(range(7))}
     assert found == every | fields
+
+
+RETRIES = {
+    "send_critical_alert": 5,
+    "cleanup_old_logs": 3,
+    "cleanup_expired_tokens": 3,
+    "cleanup_compromised_token_families": 3,
+    "monitor_token_security_alerts": 3,
+    "process_dead_letter": 3,
+    "generate_reports": 2,
+    "generate_security_report": 2,
+}
+
+
+def test_every_task_under_the_ledger_is_retried_with_a_capped_backoff_and_jitter() -> None:
+    ours = [getattr(tasks, name) for name in tasks.__all__]
+    retried = [task for task in ours if protecting(task)]
+
+    assert {task.name.removeprefix("core.tasks."): task.max_retries for task in retried} == RETRIES
+    for task in retried:
+        assert set(task.autoretry_for) >= {OperationalError, OSError, SMTPException}
+        assert (task.retry_backoff, task.retry_backoff_max, task.retry_jitter) == (True, 600, True)
 
 
 def test_what_the_ledger_itself_needs_is_scheduled() -> None:
