@@ -95,7 +95,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 if env.bool("BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-# Nothing but our own files, no inline script or style, no eval: on every page, the admin's included.
+# Nothing but our own files, no inline script or style, no eval: on every page, the admin's too.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
@@ -163,7 +163,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A message is acknowledged when its work is done; a worker that dies gives it back.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-# So does one that is killed at its time limit: the ledger holds what fails like that again and again.
+# So does one that is killed at its time limit: the ledger holds what ends so again and again.
 CELERY_TASK_ACKS_ON_TIMEOUT = env.bool("CELERY_TASK_ACKS_ON_TIMEOUT", default=False)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Redis delivers again what was not acknowledged for this long, RabbitMQ (as it comes) after half an

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from . import outbox, steps, written
 from .exceptions import LedgerError
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ class Execution:
 
     __slots__ = (
         "_steps", "_wrote", "attempt", "database", "guarantee", "id", "key", "period", "task_id",
-        "task_name",
-        "unpublished",
+        "task_name", "unpublished",
     )  # fmt: skip
 
     def __init__(self, call: Call, attempt: int, id: int | None) -> None:
@@ -69,17 +69,13 @@ class Execution:
         ``name``: 1 to 200 characters, unique within the execution. Not within ``exactly_once``,
         whose body commits as one. ``LostClaim`` where another worker has taken over.
         """
-        from .steps import run
-
-        result: R = run(self, name, function, args, kwargs)
+        result: R = steps.run(self, name, function, args, kwargs)
         return result
 
     @property
     def steps_done(self) -> frozenset[str]:
         """Names of the steps that this execution has done, in all its attempts."""
-        from .steps import done
-
-        return frozenset(done(self))
+        return frozenset(steps.done(self))
 
     def enqueue(self, signature: Signature[Any]) -> AsyncResult[Any]:
         """Send a task when, and only when, what this body writes is committed.
@@ -88,9 +84,7 @@ class Execution:
         ``ledger.tasks.relay`` if the worker dies in between. Its task id is fixed now. It may be
         published twice, as any message may be: the task it names should be idempotent as well.
         """
-        from .outbox import enqueue
-
-        return enqueue(self, signature)
+        return outbox.enqueue(self, signature)
 
     def wrote(self, *objects: Model) -> None:
         """Remember these saved objects as what this execution wrote, for the audit: by model and
@@ -100,9 +94,7 @@ class Execution:
         true when it can be read. Costs nothing where it is not called, and no round trip where it
         is. Not remembered where the ledger was unreachable.
         """
-        from .written import entry
-
-        self._wrote += [entry(self, written) for written in objects]
+        self._wrote += [written.entry(self, one) for one in objects]
 
 
 _running: ContextVar[tuple[Execution, ...]] = ContextVar("ledger_running", default=())

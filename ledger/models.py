@@ -248,8 +248,8 @@ class OutboxMessage(models.Model):
 
 
 class Tally(models.Model):
-    """How often a task's executions came to something, up to ``TallyMark``, in one or more rows that
-    add up: see sql/figures.sql."""
+    """How often a task's executions came to something, up to ``TallyMark``, in one or more rows
+    that add up: see sql/figures.sql."""
 
     id = models.BigAutoField(primary_key=True)
     task_name = models.CharField(max_length=MAX_TASK_NAME)

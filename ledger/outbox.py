@@ -18,11 +18,12 @@ from kombu.utils import json
 from . import periods, store
 from .conf import setting
 from .exceptions import UnusableArgument
-from .execution import Execution
 from .steps import guard
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
+
+    from .execution import Execution
 
 logger = logging.getLogger("ledger")
 

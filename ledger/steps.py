@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 from psycopg.pq import TransactionStatus
 
 from . import readable, results, store
 from .exceptions import LedgerError, LostClaim, OpenTransaction, UnusableArgument
-from .execution import Execution
 from .keys import MAX_STEP_NAME
 from .written import apart
+
+if TYPE_CHECKING:
+    from .execution import Execution
 
 
 def run(

@@ -302,7 +302,7 @@ def holds_claim(connection: Connection, execution: Execution) -> bool:
 def record_step(
     connection: Connection, execution: Execution, name: str, result: str, wrote: Wrote
 ) -> None:
-    """Record a step, in the transaction of its effects. It also begins the count of crashes anew."""
+    """Record a step, in the transaction of its effects. The count of crashes begins anew."""
     sql, objects = _remembering(
         "insert into ledger_executionstep (execution_id, name, attempt, completed_at, result) "
         "values (%s, %s, %s, ledger_now(), %s::json); "
