@@ -1,17 +1,18 @@
 """Messages that have failed for good: recorded when it happens, and sent again at most once each.
 
-Recorded are those of tasks under the ledger, which may be sent again without doing anything twice.
-The others (housekeeping, mostly) look at the state of things, and come with the beat schedule.
+Recorded are those of tasks under the ledger, which may be sent again without doing anything twice,
+and of tasks that a worker does not know. The others (housekeeping, mostly) look at the state of
+things, and come with the beat schedule.
 """
 
 import datetime as dt
 import logging
 from typing import Any
 
-from celery import Signature, Task, current_app, signals
+from celery import Signature, current_app, signals
 from celery import signature as restore
 from celery.app.task import Context
-from celery.exceptions import TimeLimitExceeded
+from celery.exceptions import NotRegistered, TimeLimitExceeded
 from django.db import DatabaseError
 from django.utils import timezone
 from kombu.utils import json
@@ -19,6 +20,7 @@ from kombu.utils import json
 from core.models import DeadLetter
 from core.retrying import is_transient
 from ledger import DuplicateExecution, readable
+from ledger.periods import PERIOD_HEADER
 from ledger.protection import protecting
 
 logger = logging.getLogger(__name__)
@@ -56,24 +58,45 @@ def record(
         request = Context(args=args, kwargs=kwargs, headers={})
     elif request.called_directly or request.is_eager:
         return
-    message = json.dumps(_again(sender, request))
+    again = sender.signature_from_request(request, retries=0)
+    for name in NOT_CARRIED_OVER:
+        again.options.pop(name, None)
+    _keep(task_id, again, exception, readable.text(einfo.traceback if einfo else ""))
+
+
+@signals.task_unknown.connect
+def record_unknown(message: Any, exc: Exception, name: str, id: str, **_: Any) -> None:
+    """Receiver: keep a message of a task that this worker does not know, as while a new release is
+    rolled out. Celery drops it."""
+    args, kwargs, embedded = message.payload
+    options = {
+        "headers": {n: message.headers[n] for n in (PERIOD_HEADER, HEADER) if n in message.headers},
+        "chain": embedded.get("chain"),
+        "link": embedded.get("callbacks"),
+        "link_error": embedded.get("errbacks"),
+    }
+    _keep(id, current_app.signature(name, args=args, kwargs=kwargs, **options), NotRegistered(name))
+
+
+def _keep(task_id: str, again: Signature[Any], error: BaseException, traceback: str = "") -> None:
+    message = json.dumps(again)
     try:
-        sent_again = (request.headers or {}).get(HEADER, 0)
+        sent_again = (again.options.get("headers") or {}).get(HEADER, 0)
         before = DeadLetter.objects.filter(pk=sent_again).first()
         letter = DeadLetter(
-            task_name=sender.name,
+            task_name=str(again.task),
             task_id=task_id,
             message=message,
-            error=readable.error(exception),
-            traceback=readable.text(einfo.traceback if einfo else ""),
-            is_transient=is_transient(exception),
+            error=readable.error(error),
+            traceback=traceback,
+            is_transient=is_transient(error),
             failures=before.failures + 1 if before else 1,
         )
         # The message of a worker that died before it acknowledged fails, and is recorded, again.
         DeadLetter.objects.bulk_create([letter], ignore_conflicts=True)
     except DatabaseError:
         logger.critical(
-            "%s[%s] failed, and could not be recorded: %s", sender.name, task_id, message
+            "%s[%s] failed, and could not be recorded: %s", again.task, task_id, message
         )
 
 
@@ -98,10 +121,3 @@ def due(now: dt.datetime | None = None) -> list[DeadLetter]:
         for letter in transient.order_by("failed_at")
         if letter.failed_at + FIRST_WAIT * 2 ** (letter.failures - 1) <= now
     ]
-
-
-def _again(task: Task, request: Context) -> Signature[Any]:
-    again = task.signature_from_request(request, retries=0)
-    for name in NOT_CARRIED_OVER:
-        again.options.pop(name, None)
-    return again

@@ -4,6 +4,7 @@ random part of that, so that what failed together does not come back together.""
 from smtplib import SMTPException, SMTPRecipientsRefused
 from typing import Any
 
+from celery.exceptions import NotRegistered
 from django.db import OperationalError
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -21,5 +22,6 @@ WITH_BACKOFF: dict[str, Any] = {
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether another try may succeed."""
-    return isinstance(error, TRANSIENT_ERRORS) and not isinstance(error, NOT_TRANSIENT)
+    """Whether another try may succeed. A task that one worker does not know, another may."""
+    may_pass = isinstance(error, (*TRANSIENT_ERRORS, NotRegistered))
+    return may_pass and not isinstance(error, NOT_TRANSIENT)

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from core import dead_letters
+from core.celery import app
 from core.models import DeadLetter, Report
 from core.tasks import (
     generate_reports,
@@ -151,6 +152,27 @@ def test_a_hard_time_limit_is_one_where_it_does_not(monkeypatch: pytest.MonkeyPa
     letter = DeadLetter.objects.get()
     assert "TimeLimitExceeded" in letter.error
     assert dead_letters.requeued(letter).args == list(WORDS)
+
+
+def test_a_message_that_no_worker_knows_is_kept_until_one_does(
+    worker: Worker, mailbox: Mailbox
+) -> None:
+    header = {"ledger_period": "2026-03-02"}
+    result = app.send_task("core.tasks.of_the_next_release", ["words"], headers=header)
+    letter = fail(worker, result)
+    assert (letter.task_name, letter.is_transient) == ("core.tasks.of_the_next_release", True)
+    assert "never registered" in letter.error
+    assert dead_letters.requeued(letter).options["headers"]["ledger_period"] == "2026-03-02"
+
+    again = process_dead_letter.delay(letter.pk).get(timeout=30)["task_id"]
+    assert fail(worker, AsyncResult(again)).failures == 2
+
+    known = str(letter.message).replace("of_the_next_release", "send_critical_alert")
+    known = known.replace('["words"]', '["now", "it is known"]')
+    last = rows.dead_letter()
+    DeadLetter.objects.filter(pk=last.pk).update(message=known)
+    process_dead_letter.delay(last.pk).get(timeout=30)
+    wait_until(lambda: mailbox.subjects == ["[critical] now"])
 
 
 def test_a_message_that_fails_in_two_deliveries_is_one_letter(
