@@ -86,11 +86,11 @@ class ListOfExecutions(ModelAdmin):
         "task_name",
         "short_key",
         "period",
-        "attempt",
-        "worker",
-        "duration",
-        "duplicates",
         "claimed_at",
+        "duration",
+        "attempt",
+        "duplicates",
+        "worker",
         "expires_at",
         "retired_at",
     )
@@ -127,6 +127,11 @@ class ListOfExecutions(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ExecutionList]:
         return ExecutionList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        return super().changelist_view(request, {"title": "Executions", **(extra_context or {})})
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """The list's own filters and nothing else: any other field's would read the whole table,
