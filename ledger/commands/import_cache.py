@@ -43,7 +43,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def handle(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     alias, old_key = options["cache"], _old_key(options["old_key"])
     cache = _cache(alias, options["calls"])
-    wanted = candidates(without_arguments(), old_key)
+    try:
+        wanted = candidates(without_arguments(), old_key)
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"--old-key {options['old_key']}: {error}") from error
     if options["calls"]:
         for place, call in _calls(options["calls"]):
             try:

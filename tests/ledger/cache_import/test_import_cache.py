@@ -246,6 +246,10 @@ def test_each_database_is_imported_into_by_itself(files: BaseCache, tmp_path: Pa
     assert TaskExecution.objects.using("second").count() == 1
 
 
+def of_nothing() -> str:
+    return ""
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("line", "problem"),
@@ -276,6 +280,10 @@ class TestBadInput:
             (["--cache", "nowhere"], "There is no cache 'nowhere'. settings.CACHES has: default"),
             (["--old-key", "nowhere.old_key"], "--old-key nowhere.old_key: No module named"),
             (["--old-key", f"{__name__}.OLD_KEY"], "is a str, not a function"),
+            (
+                ["--old-key", f"{__name__}.of_nothing", "--calls", "/dev/null"],
+                "of_nothing() takes 0",
+            ),
         ],
     )
     def test_an_option_that_leads_nowhere_says_so(
