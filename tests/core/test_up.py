@@ -1,6 +1,7 @@
 """``make up`` serves the whole application, and leaves nothing of it running."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -81,6 +82,9 @@ def up(workers: Workers, tmp_path: Path) -> Iterator[Up]:
         running.process.kill()
         running.process.wait()
         remembered.unlink(missing_ok=True)
+        remembered.with_name(f"{connection.settings_dict['NAME']}-bank.jsonl").unlink(
+            missing_ok=True
+        )
 
 
 def test_the_printed_login_opens_the_admin_and_ctrl_c_stops_all(up: Up) -> None:
@@ -92,6 +96,8 @@ def test_the_printed_login_opens_the_admin_and_ctrl_c_stops_all(up: Up) -> None:
 
     assert page.url == f"{site}/admin/"
     assert "Log out" in page.read().decode()
+    [bank] = re.findall(r"(http://\S+/book) is its bank's", up.said)
+    assert json.load(urlopen(bank))["counts"] == {}
     os.killpg(up.process.pid, signal.SIGINT)
     assert up.process.wait(90) == 0
     assert up.everything_ended()

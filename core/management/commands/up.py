@@ -6,17 +6,23 @@ import shlex
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connection, connections
 from honcho.manager import SIGNALS, Manager
 
 from core.embedded import LOCAL
+from payroll.bank.process import BankProcess
 
 ADMIN = "admin"
+ONE_IN = 100
+"""Answers of the bank, of which one is lost."""
 
 
 class Command(BaseCommand):
@@ -30,7 +36,7 @@ class Command(BaseCommand):
         refuse_a_taken_port(port)
         self.stdout.write("Migrating the database…")
         call_command("migrate", verbosity=0)
-        login = admin_login(LOCAL / f"{connection.settings_dict['NAME']}-admin-password")
+        login = admin_login(local("admin-password"))
         connections.close_all()  # the processes below are forked and must not share them
 
         manager = Manager()
@@ -41,20 +47,41 @@ class Command(BaseCommand):
             "beat": "celery --quiet -A core beat",
         }.items():
             manager.add_process(name, f"exec {shlex.quote(sys.executable)} -m {module}")
-        self.stdout.write(
-            f"\n  http://localhost:{port}/admin/\n  {login}\n"
-            f"\n  http://localhost:{port}/mailbox/ has the e-mails that it sends\n"
-            "  manage.py seed_demo, in another terminal, gives you something to look at\n"
-            "\n  Ctrl-C stops all of it.\n\n"
-        )
-        self.stdout.flush()
-        signal.signal(signal.SIGHUP, stop_without_a_terminal)
-        manager.loop()
+        with bank() as its_bank:
+            self.stdout.write(
+                f"\n  http://localhost:{port}/admin/\n  {login}\n"
+                f"\n  http://localhost:{port}/mailbox/ has the e-mails that it sends\n"
+                f"  {its_bank}\n"
+                "  manage.py seed_demo, in another terminal, gives you something to look at\n"
+                "\n  Ctrl-C stops all of it.\n\n"
+            )
+            self.stdout.flush()
+            signal.signal(signal.SIGHUP, stop_without_a_terminal)
+            manager.loop()
         if manager.returncode not in {of["rc"] for of in SIGNALS.values()}:
             raise CommandError(
                 "One of the processes ended by itself, so the others were stopped: "
                 "its last lines stand above."
             )
+
+
+@contextmanager
+def bank() -> Iterator[str]:
+    """What pays: the bank of BANK_URL, or one that runs meanwhile. That honours no keys, and loses
+    an answer now and then, so that there are held payments to decide about."""
+    if settings.BANK_URL:
+        yield f"{settings.BANK_URL} is the bank"
+        return
+    with BankProcess(local("bank.jsonl")) as process:
+        process.misbehave({"fault": "drop_after", "probability": 1 / ONE_IN})
+        os.environ.update(BANK_URL=process.url, BANK_HONOURS_KEYS="false")
+        yield f"{process.url}/book is its bank's, which loses one answer in {ONE_IN}"
+
+
+def local(name: str) -> Path:
+    """A file of this checkout that belongs to its database."""
+    LOCAL.mkdir(exist_ok=True)
+    return LOCAL / f"{connection.settings_dict['NAME']}-{name}"
 
 
 def stop_without_a_terminal(*_: Any) -> None:
