@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from . import guarantees
+from . import guarantees, publishing
 from .call import Call
 from .exceptions import ImproperTask
 from .exempt import REASON
@@ -31,6 +31,7 @@ def idempotent_task(
     safe_to_retry: tuple[type[BaseException], ...] = (),
     redact: tuple[str, ...] = (),
     using: UsingOption = None,
+    dedupe_on_publish: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Run a function once per key, and answer its duplicates from the ledger.
 
@@ -55,6 +56,9 @@ def idempotent_task(
     ``safe_to_retry``: with ``at_most_once``, exceptions after which nothing has taken effect.
     ``redact``: names of parameters whose values are not stored.
     ``using``: database alias of the ledger and the effects, or a callable of the arguments.
+    ``dedupe_on_publish``: ``delay`` and ``apply_async`` publish nothing where the execution is
+    completed, and return its result; nor where a message is running it, and return that message's
+    result: if it fails, it has failed for both. See ``ledger.publishing`` for what it leaves alone.
 
     Raises ``ImproperTask`` at import for an option that is wrong or not available.
     """
@@ -93,7 +97,10 @@ def idempotent_task(
             safe_to_retry=safe_to_retry,
             redact=redact,
             using=using,
+            dedupe_on_publish=dedupe_on_publish,
         )
+        if dedupe_on_publish:
+            publishing.install()
         protected = Protected(function, options)
 
         @functools.wraps(function)

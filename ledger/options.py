@@ -37,6 +37,7 @@ class Options:
     safe_to_retry: tuple[type[BaseException], ...]
     redact: frozenset[str]
     using: UsingOption
+    dedupe_on_publish: bool
 
 
 def checked(
@@ -54,6 +55,7 @@ def checked(
     safe_to_retry: tuple[type[BaseException], ...],
     redact: tuple[str, ...],
     using: UsingOption,
+    dedupe_on_publish: bool,
 ) -> Options:
     """Options for one function. ``ImproperTask`` names the function, the option and the remedy."""
     name = f"{function.__module__}.{function.__qualname__}"
@@ -73,9 +75,18 @@ def checked(
             f"ttl_hours={ttl_hours!r}",
             f"Give hours above 0, up to {MOST_TTL_HOURS:,}, or None for never expiring.",
         )
-    for option, flag in (("date_based", date_based), ("skip_on_duplicate", skip_on_duplicate)):
+    for option, flag in (
+        ("date_based", date_based),
+        ("skip_on_duplicate", skip_on_duplicate),
+        ("dedupe_on_publish", dedupe_on_publish),
+    ):
         if not isinstance(flag, bool):
             raise refuse(f"{option}={flag!r}", "Give True or False.")
+    if dedupe_on_publish and not skip_on_duplicate:
+        raise refuse(
+            "dedupe_on_publish=True answers duplicates that skip_on_duplicate=False refuses",
+            "Leave one of the two.",
+        )
     if period is not None and period not in PERIODS:
         raise refuse(f"period={period!r} is not available", f"Available: {', '.join(PERIODS)}.")
     if date_based and period not in (None, "day"):
@@ -123,6 +134,7 @@ def checked(
         safe_to_retry=safe_to_retry,
         redact=frozenset(_names("redact", redact, parameters, refuse)) if redact else frozenset(),
         using=using,
+        dedupe_on_publish=dedupe_on_publish,
     )
 
 

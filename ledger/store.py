@@ -278,9 +278,11 @@ def purge(connection: Connection, retention: dt.timedelta, batch: int) -> int:
     return int(_value(connection, "select ledger_purge(%s, %s)", (retention, batch)))
 
 
-def tally_on(connection: Connection, batch: int) -> bool:
-    """Move the figures' mark a step on, by up to ``batch`` rows; whether there is more to do."""
-    return bool(_value(connection, "select ledger_tally_on(%s)", (batch,)))
+def tally_on(connection: Connection, batch: int, execution: int, event: int) -> bool:
+    """Move the figures' mark on by up to ``batch`` rows, towards settled ids; whether there is more
+    to do."""
+    sql = "select ledger_tally_on(%s, %s, %s)"
+    return bool(_value(connection, sql, (batch, execution, event)))
 
 
 def steps(connection: Connection, execution_id: int) -> dict[str, str]:
@@ -466,8 +468,6 @@ def _literal(escaping: EscapingProtocol, value: object) -> bytes:
         return b"array[%s]::bigint[]" % b", ".join([b"%d" % item for item in value])
     if isinstance(value, dt.timedelta):
         return b"interval '%f seconds'" % value.total_seconds()
-    if isinstance(value, dt.date):
-        return b"date '%s'" % value.isoformat().encode()
     raise TypeError(f"no SQL literal for {type(value)}")
 
 

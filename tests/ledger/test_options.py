@@ -52,7 +52,7 @@ class TestWrongOptions:
     def test_ttl_hours(self, ttl: Any) -> None:
         assert "None for never" in refused(f"ttl_hours={ttl!r}", ttl_hours=ttl)
 
-    @pytest.mark.parametrize("option", ["date_based", "skip_on_duplicate"])
+    @pytest.mark.parametrize("option", ["date_based", "skip_on_duplicate", "dedupe_on_publish"])
     @pytest.mark.parametrize("value", [None, 1, "yes"])
     def test_flags(self, option: str, value: Any) -> None:
         assert "True or False" in refused(f"{option}={value!r}", **{option: value})
@@ -80,6 +80,9 @@ class TestWrongOptions:
     def test_period(self, period: Any) -> None:
         message = refused(f"period={period!r} is not available", period=period)
         assert "Available: hour, day, week, month." in message
+
+    def test_a_refusal_that_would_be_answered_before_it_is_made(self) -> None:
+        refused("skip_on_duplicate=False refuses", dedupe_on_publish=True, skip_on_duplicate=False)
 
     @pytest.mark.parametrize("period", ["hour", "week", "month"])
     def test_a_period_that_contradicts_date_based(self, period: str) -> None:
@@ -218,6 +221,7 @@ class TestAccepted:
             "redact": (),
             "using": None,
             "period": None,
+            "dedupe_on_publish": False,
         }
         positional = [n for n, p in signature.parameters.items() if p.kind is not p.KEYWORD_ONLY]
         assert positional == ["ttl_hours", "date_based", "skip_on_duplicate"]
