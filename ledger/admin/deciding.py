@@ -38,9 +38,10 @@ class Deciding(ModelAdmin):
         own: list[URLPattern] = [path("decide/<str:verb>/", view, name="ledger_decide")]
         return own + super().get_urls()
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        location = {"action_location": action_location} if action_location else {}  # Django 6.1
         ours = {known.verb: (_action(known), known.verb, known.label) for known in allowed(request)}
-        return {**super().get_actions(request), **ours}
+        return {**super().get_actions(request, **location), **ours}
 
     def decide_view(self, request: HttpRequest, verb: str) -> HttpResponse:
         decision = DECISIONS.get(verb)
