@@ -40,7 +40,7 @@ def kinds(database: str) -> list[tuple[str, str]]:
     """Every task that has executions, with each guarantee that they have, in the order of names."""
     with connections[database].cursor() as cursor:
         cursor.execute(_KINDS, [MOST_KINDS])
-        return cursor.fetchall()
+        return [(name, guarantee) for name, guarantee in cursor.fetchall()]
 
 
 class Choice(admin.SimpleListFilter):

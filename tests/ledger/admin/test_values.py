@@ -88,7 +88,7 @@ class TestRedacting:
         assert "250" in self.stored()
 
     def test_a_cause_that_quotes_it(self) -> None:
-        @idempotent_task(redact="iban")
+        @idempotent_task(redact=("iban",))
         def send(iban: str) -> None:
             try:
                 raise KeyError(iban)
@@ -100,7 +100,7 @@ class TestRedacting:
         assert SECRET not in self.stored()
 
     def test_a_value_too_short_to_tell_apart_stays(self) -> None:
-        @idempotent_task(redact="code")
+        @idempotent_task(redact=("code",))
         def send(code: int) -> None:
             raise ValueError("line 1 of 11")
 
