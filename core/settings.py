@@ -166,6 +166,9 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 # So does one that is killed at its time limit: the ledger holds what ends so again and again.
 CELERY_TASK_ACKS_ON_TIMEOUT = env.bool("CELERY_TASK_ACKS_ON_TIMEOUT", default=False)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# With a pool of threads Celery raises the count again from a thread of the pool, reading the same
+# RabbitMQ connection as its main thread: after a lost connection a worker hung for ever.
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 # Redis delivers again what was not acknowledged for this long, RabbitMQ (as it comes) after half an
 # hour: no task may run longer than either.
 CELERY_VISIBILITY_TIMEOUT = env.int("CELERY_VISIBILITY_TIMEOUT", default=3600)

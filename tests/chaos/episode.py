@@ -13,6 +13,8 @@ from tests.chaos.world import Setting, World
 
 SETTLE_SECONDS = 60
 RESCUE_SECONDS = 3
+HUNG_SECONDS = 20
+"""Without any progress: then the workers are replaced, as whoever watches them would do."""
 STRIKE_SECONDS = 3
 """How long a fault looks for something to harm."""
 
@@ -29,10 +31,11 @@ class Episode:
     since: int = 0
     """Executions of this episode have a greater id."""
     faults: int = 0
-    lost_by_broker: int = 0
-    acknowledged: int = 0
-    """Executions that were published again: because Valkey had lost their messages, or because
-    Celery had acknowledged them at a hard time limit."""
+    published_again: set[str] = field(default_factory=set)
+    """The executions of which Valkey had lost the messages, or Celery acknowledged them at a hard
+    time limit."""
+    hung: bool = False
+    """Whether workers had to be replaced because they did nothing any more."""
     seconds: float = 0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
@@ -93,12 +96,15 @@ def _strike(world: World, fault: Fault, chance: random.Random) -> bool:
 def _messages(fault: Fault, numbers: range, chance: random.Random) -> list[Message]:
     messages = []
     for number in numbers:
-        is_chosen = number in numbers[:: fault.every]
-        nuisance = fault.nuisance if is_chosen else ""
-        copies = fault.copies if is_chosen else 2
+        copies = fault.copies if number in numbers[:: fault.every] else 2
+        nuisance = _nuisance(fault, numbers, number)
         messages += [(task, number, nuisance) for task in TASKS for _ in range(copies)]
     chance.shuffle(messages)
     return messages
+
+
+def _nuisance(fault: Fault, numbers: range, number: int) -> str:
+    return fault.nuisance if number in numbers[:: fault.every] else ""
 
 
 def _publish(
@@ -123,12 +129,19 @@ def _publish(
 
 def _settle(world: World, episode: Episode) -> None:
     """Wait until every execution is completed or held."""
-    began = time.monotonic()
+    began = progress_at = time.monotonic()
     rescue_at = began + RESCUE_SECONDS
-    while not judge.is_settled(world, episode.numbers, episode.since):
+    before = 0
+    while (settled := judge.settled(world, episode.numbers, episode.since)) < episode.executions:
         now = time.monotonic()
         if now > began + SETTLE_SECONDS:
             return
+        if settled > before:
+            before, progress_at = settled, now
+        elif now > progress_at + HUNG_SECONDS:
+            episode.hung = True
+            world.end_workers()
+            progress_at = now
         world.replace_dead_workers()
         if now > rescue_at:
             _rescue(world, episode)
@@ -158,9 +171,6 @@ def _rescue(world: World, episode: Episode) -> None:
             continue
         if state is None and (not valkey_lost or world.has_received(name)):
             continue  # somebody had it: if it does not come back, it is lost
-        missing.append((task, number, ""))
-    if fault.acknowledges:
-        episode.acknowledged += len(missing)
-    else:
-        episode.lost_by_broker += len(missing)
+        missing.append((task, number, _nuisance(fault, episode.numbers, number)))
+        episode.published_again.add(name)
     _publish(world, missing)

@@ -256,7 +256,7 @@ ALL = (
     Fault(
         "hard time limit", "what it ended is on record, and runs when it is published again",
         f"{LIMITS}test_a_hard_time_limit_is_found_by_recovery_and_it_may_run_again",
-        nuisance="sleep=30", every=15, options=(("time_limit", 2),), acknowledges=True,
+        nuisance="sleep=30", every=15, options=(("time_limit", 2),), copies=1, acknowledges=True,
         pools=("prefork",),
     ),
     Fault(

@@ -43,6 +43,10 @@ def rows(episodes: Iterable[Episode]) -> list[tuple[str, ...]]:
 
 def summary(episodes: Sequence[Episode], left: int, seed: int, seconds: float) -> str:
     verdicts = [verdict for episode in episodes for verdict in episode.verdicts.values()]
+    again = sum(len(episode.published_again) for episode in episodes)
+    acknowledged = sum(
+        len(episode.published_again) for episode in episodes if episode.fault.acknowledges
+    )
     return (
         f"{sum(episode.executions for episode in episodes):,} executions, "
         f"{sum(episode.faults for episode in episodes):,} faults, "
@@ -50,9 +54,10 @@ def summary(episodes: Sequence[Episode], left: int, seed: int, seconds: float) -
         f"{sum(verdict.twice for verdict in verdicts)} twice, "
         f"{sum(verdict.held for verdict in verdicts)} held "
         f"in {seconds:.0f} s (seed {seed}). Published again: "
-        f"{sum(episode.lost_by_broker for episode in episodes)} of which Valkey had lost every "
-        f"message, {sum(episode.acknowledged for episode in episodes)} that Celery had "
-        f"acknowledged at a hard time limit. Messages left on the brokers: {left}."
+        f"{again - acknowledged} of which Valkey had lost every message, "
+        f"{acknowledged} that Celery had acknowledged at a hard time limit. "
+        f"Messages left on the brokers: {left}. "
+        f"Times that workers hung and were replaced: {sum(episode.hung for episode in episodes)}."
     )
 
 
