@@ -162,27 +162,36 @@ class TestRunning:
 
 
 class TestDead:
-    @pytest.fixture(autouse=True)
-    def died(self, inbox: Inbox, run: Run, clock: Clock) -> None:
-        clock.forward(minutes=-1)  # a minute ago
+    def dies(self, inbox: Inbox, run: Run) -> None:
         run.does = die
         pay.delay(7)
         inbox.take().run()
-        clock.forward(minutes=1)
         inbox.take().message.ack()  # the copy is lost, too
         assert TaskExecution.objects.get().state == State.RUNNING
 
-    def test_it_is_published(self, inbox: Inbox) -> None:
-        assert was_published(inbox, lambda: pay.delay(7))
+    def lock(self, session: psycopg.Connection, employee: int) -> None:
+        key = make_idempotency_key(pay.name, [employee])
+        session.execute("select pg_advisory_xact_lock(ledger_lock_id(%s))", [key])
+
+    def test_it_is_published_though_others_run(
+        self, inbox: Inbox, run: Run, session: Callable[[], psycopg.Connection]
+    ) -> None:
+        other = session()
+        with other.transaction():
+            self.lock(other, 8)
+            self.dies(inbox, run)
+            assert was_published(inbox, lambda: pay.delay(7))
 
     def test_it_is_published_though_somebody_looks_at_it(
-        self, inbox: Inbox, session: Callable[[], psycopg.Connection]
+        self, inbox: Inbox, run: Run, session: Callable[[], psycopg.Connection], clock: Clock
     ) -> None:
         """As recovery does, which will run nothing."""
+        clock.forward(minutes=-1)  # a minute ago
+        self.dies(inbox, run)
+        clock.forward(minutes=1)
         looking = session()
         with looking.transaction():
-            key = make_idempotency_key(pay.name, [7])
-            looking.execute("select pg_advisory_xact_lock(ledger_lock_id(%s))", [key])
+            self.lock(looking, 7)
             assert was_published(inbox, lambda: pay.delay(7))
 
 
