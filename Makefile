@@ -14,7 +14,7 @@ NEWEST := .venv-newest
 PYTEST := -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix chaos chaos-quick model mutation up down lint format types check bench scale requirements clean runtime dev
+.PHONY: help demo test test-matrix chaos chaos-quick model mutation up down lint format types check bench scale screenshots requirements clean runtime dev
 MAKEFLAGS += --no-print-directory
 
 help: ## List the targets
@@ -51,7 +51,7 @@ types: dev ## Check types: strict for the ledger
 	@$(BIN)/mypy
 
 check: lint types ## All that CI checks: style, types, system checks, migrations, tests
-	@$(BIN)/python manage.py check
+	@$(BIN)/python manage.py check --fail-level WARNING
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(MAKE) test
 
@@ -72,6 +72,9 @@ bench: dev ## Measure the ledger against a plain transaction and a cache decorat
 
 scale: dev ## Measure pages and figures at ROWS executions, ten million by default (10 GB, kept for the next run)
 	@$(BIN)/python -m benchmarks.scale $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+screenshots: dev ## Run a day of payroll and take the README's pictures of it (needs Chromium)
+	@$(BIN)/python -m pytest -q -n 0 tests/browser/screenshots.py
 
 requirements: dev ## Pin both requirements files anew from pyproject.toml (UPGRADE=--upgrade: newer releases)
 	@for group in app dev; do \
