@@ -138,8 +138,8 @@ def _shown_once(moment: dt.datetime, where: str) -> dt.datetime:
 
 def _hour(moment: dt.datetime) -> Period:
     start = moment.replace(minute=0, second=0, microsecond=0)
-    label = start.strftime("%Y-%m-%dT%H")
-    return Period(start.isoformat(timespec="hours") if _comes_twice(start) else label, start)
+    label = start if _comes_twice(start) else start.replace(tzinfo=None)
+    return Period(label.isoformat(timespec="hours"), start)
 
 
 def _comes_twice(moment: dt.datetime) -> bool:
