@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex, HashIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex
 from django.db import models
 from django.db.models import Q
 
@@ -98,6 +98,8 @@ class TaskExecution(models.Model):
             models.Index(
                 fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
             ),
+            # The views'. Rows lie nearly in the order of their times: blocks are summed up.
+            BrinIndex(fields=["claimed_at"], name="ledger_claimed", autosummarize=True),
             # The admin's, for its filters and its search; docs/design.md has what each costs a run.
             models.Index(fields=["task_name", "guarantee", "id"], name="ledger_by_task"),
             models.Index(
@@ -163,6 +165,7 @@ class ExecutionEvent(models.Model):
         indexes: ClassVar = [
             # By kind, because one execution may have answered a million duplicates.
             models.Index(fields=["execution", "kind", "id"], name="ledger_story"),
+            BrinIndex(fields=["at"], name="ledger_event_at", autosummarize=True),
         ]
         triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 
@@ -284,3 +287,13 @@ class TallyMark(models.Model):
 
 
 from .evidence.models import Seal, UnsealedExecution  # noqa: E402, F401  models of this app
+from .reporting.models import (  # noqa: E402, F401
+    Attempt,
+    DailySummary,
+    Decision,
+    Duplicate,
+    OpenItem,
+    RunDetails,
+    RunHistory,
+    TaskHealth,
+)

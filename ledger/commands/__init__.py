@@ -7,7 +7,20 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand
 
-from . import alarms, clear, import_cache, recover, relay, release, status, sweep, tasks, verify
+from . import (
+    alarms,
+    clear,
+    grant_reporting,
+    import_cache,
+    recover,
+    relay,
+    release,
+    report,
+    status,
+    sweep,
+    tasks,
+    verify,
+)
 
 
 class Verb(Protocol):
@@ -32,4 +45,6 @@ VERBS: dict[str, Verb] = {
     "import-cache": import_cache,
     "alarms": alarms,
     "verify": verify,
+    "report": report,
+    "grant-reporting": grant_reporting,
 }
