@@ -36,11 +36,40 @@ _KINDS = """
 """
 
 
-def kinds(database: str) -> list[tuple[str, str]]:
+# Asked for in the order of the whole index, which no other can give. Told of one task and ordered by
+# id alone, the server might walk the primary key from its end to a task that has long not run.
+_SPAN = """
+    select min(oldest.id), max(newest.id)
+    from unnest(%s::text[], %s::text[]) kind (task, guarantee),
+    lateral (
+        select id from ledger_taskexecution
+        where (task_name, guarantee, id) >= (kind.task, kind.guarantee, 0)
+        order by task_name, guarantee, id limit 1
+    ) oldest,
+    lateral (
+        select id from ledger_taskexecution
+        where (task_name, guarantee, id) <= (kind.task, kind.guarantee, 9223372036854775807)
+        order by task_name desc, guarantee desc, id desc limit 1
+    ) newest
+"""
+
+Kinds = list[tuple[str, str]]
+
+
+def all_kinds() -> Kinds:
     """Every task that has executions, with each guarantee that they have, in the order of names."""
-    with connections[database].cursor() as cursor:
+    with connections[TaskExecution.objects.db].cursor() as cursor:
         cursor.execute(_KINDS, [MOST_KINDS])
         return [(name, guarantee) for name, guarantee in cursor.fetchall()]
+
+
+def of_kinds(executions: Executions, kinds: Kinds) -> Executions:
+    """Those from the first execution of these kinds, which exist, to the last."""
+    if not kinds:
+        return executions.none()
+    with connections[TaskExecution.objects.db].cursor() as cursor:
+        cursor.execute(_SPAN, [list(column) for column in zip(*kinds, strict=True)])
+        return executions.filter(id__range=cursor.fetchone())
 
 
 class Choice(admin.SimpleListFilter):
@@ -96,7 +125,7 @@ class TaskFilter(admin.SimpleListFilter):
     parameter_name = "task"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        self.kinds = kinds(TaskExecution.objects.db)
+        self.kinds = all_kinds()
         names = dict.fromkeys(name for name, _ in self.kinds)
         return [(name, name) for name in names]
 
@@ -104,10 +133,10 @@ class TaskFilter(admin.SimpleListFilter):
         if (name := self.value()) is None:
             return queryset
         name = readable.text(name)
-        guarantees = [guarantee for known, guarantee in self.kinds if known == name]
-        if len(guarantees) == 1:  # as a rule; then the index has them in the order of the list
-            queryset = queryset.filter(guarantee=guarantees[0])
-        return queryset.filter(task_name=name)
+        kinds = [kind for kind in self.kinds if kind[0] == name]
+        if len(kinds) == 1:  # as a rule; then the index has them in the order of the list
+            queryset = queryset.filter(guarantee=kinds[0][1])
+        return of_kinds(queryset, kinds).filter(task_name=name)
 
 
 class GuaranteeFilter(Choice):
@@ -116,8 +145,9 @@ class GuaranteeFilter(Choice):
     options = [(str(value), str(label)) for value, label in Guarantee.choices]
 
     def chosen(self, value: str, executions: Executions) -> Executions:
-        names = [name for name, known in kinds(TaskExecution.objects.db) if known == value]
-        return executions.filter(guarantee=value, task_name__in=names)
+        kinds = [kind for kind in all_kinds() if kind[1] == value]
+        names = [name for name, _ in kinds]
+        return of_kinds(executions, kinds).filter(guarantee=value, task_name__in=names)
 
 
 class HistoryFilter(Choice):

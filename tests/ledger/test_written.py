@@ -81,6 +81,21 @@ def test_a_step_remembers_with_its_own_commit() -> None:
     assert sorted(key for _, key, _ in remembered()) == sorted(map(str, kept))
 
 
+def test_a_step_that_failed_leaves_nothing_behind() -> None:
+    def part() -> None:
+        current_execution().wrote(Effect.objects.create(key="undone"))
+        raise ValueError
+
+    @idempotent_task(guarantee="at_least_once")
+    def job() -> None:
+        with pytest.raises(ValueError):  # noqa: PT011
+            current_execution().step("part", part)
+        current_execution().wrote(Effect.objects.create(key="done"))
+
+    job()
+    assert [key for _, key, _ in remembered()] == [str(Effect.objects.get().pk)]
+
+
 def test_a_nested_execution_keeps_its_own() -> None:
     @idempotent_task()
     def inner() -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from celery import shared_task
 from django.contrib.auth.models import User
@@ -393,6 +394,30 @@ class TestTwoPeople:
         ], answers
         assert all("Not released" in str(a) for a in answers if "1 released" not in str(a))
         assert ExecutionEvent.objects.filter(execution=row, kind="released").count() == 1
+
+    def test_what_is_being_worked_on_is_left_alone_at_once(
+        self, admin_client: Client, session: Callable[[], psycopg.Connection]
+    ) -> None:
+        row = held()
+        other = session()
+        other.autocommit = False
+        other.execute("select from ledger_taskexecution where id = %s for update", [row.pk])
+        with connection.cursor() as cursor:
+            cursor.execute("set statement_timeout = '3s'")
+            response = take(admin_client, "release", row, outcome="failed")
+            cursor.execute("reset statement_timeout")
+        other.rollback()
+        assert "being worked on, or decided about" in told(response)
+        row.refresh_from_db()
+        assert row.state == "held"
+
+    def test_a_decision_that_was_not_offered_is_refused(self, admin_client: Client) -> None:
+        row = held()
+        form = {"reason": "x", "seen": f"{row.pk}.1.held"}
+        response = admin_client.post(deciding("clear", row), form, follow=True)
+        assert "release it instead" in told(response)
+        row.refresh_from_db()
+        assert (row.state, row.retired_at) == ("held", None)
 
     def test_a_row_that_is_gone_or_made_up_is_no_error(self, admin_client: Client) -> None:
         url = deciding("clear", completed())

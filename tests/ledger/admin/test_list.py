@@ -121,6 +121,18 @@ class TestFilters:
         for name in ("pay", "report"):
             assert page.count(f'<a href="?task={__name__}.{name}">') == 1
 
+    def test_a_task_that_changed_its_guarantee_is_found_under_both(
+        self, admin_client: Client
+    ) -> None:
+        for employee in range(4):
+            pay(employee)
+        first, second, third, fourth = sorted(TaskExecution.objects.values_list("id", flat=True))
+        with unguarded():
+            TaskExecution.objects.filter(pk__in=[second, third]).update(guarantee="at_least_once")
+        assert ids(listed(admin_client, task=f"{__name__}.pay")) == [fourth, third, second, first]
+        assert ids(listed(admin_client, guarantee="at_least_once")) == [third, second]
+        assert ids(listed(admin_client, guarantee="exactly_once")) == [fourth, first]
+
     def test_what_was_tried_more_than_once(self, admin_client: Client) -> None:
         runs: list[int] = []
 
@@ -220,6 +232,23 @@ class TestDates:
         assert "December 31" in page
         assert ids(listed(admin_client, **month, claimed_at__day="31")) == [second]
         assert ids(listed(admin_client, **month, claimed_at__day="30")) == []
+
+    def test_a_row_whose_id_was_drawn_out_of_order_is_on_its_own_day(
+        self, admin_client: Client
+    ) -> None:
+        moments = ("2025-12-31 23:59:59.9", "2026-01-01 00:00:00.2", "2025-12-31 23:59:59.8")
+        for employee, moment in enumerate(moments):
+            pay(employee)
+            with unguarded(), connection.cursor() as cursor:
+                cursor.execute(
+                    "update ledger_taskexecution set claimed_at = %s::timestamp at time zone"
+                    " 'Europe/Berlin' where id = (select max(id) from ledger_taskexecution)",
+                    [moment],
+                )
+        first, second, third = sorted(TaskExecution.objects.values_list("id", flat=True))
+        day = {"claimed_at__year": "2025", "claimed_at__month": "12", "claimed_at__day": "31"}
+        assert ids(listed(admin_client, **day)) == [third, first]
+        assert ids(listed(admin_client, claimed_at__year="2026")) == [second]
 
     @pytest.mark.parametrize(
         "query",

@@ -28,9 +28,9 @@ HISTORY = f"""
          worker, claimed_at, started_at, completed_at, retired_at, retired_reason, result, error)
     select
         'idempotent:plan.task' || n % 40 || ':' || md5(n::text) || md5(n::text),
-        case when n <= 300 then 'plan.rare' else 'plan.task' || n % 40 end, '',
+        case when n <= 20000 then 'plan.old' else 'plan.task' || n % 40 end, '',
         jsonb_build_object('plan_employee', n % 5000, 'year', 2026),
-        case n % 40 when 7 then 'at_least_once' else 'exactly_once' end,
+        case when n % 40 = 7 and n < 100000 then 'at_least_once' else 'exactly_once' end,
         case n % 1000 when 0 then 'failed' else 'completed' end,
         1 + (n % 500 = 0)::int, 0, 'task-' || n, 'task-' || n, 'worker/1',
         now() - ({ROWS} - n) * interval '150 seconds', now(),
@@ -98,8 +98,9 @@ def most_read(client: Client, path: str, query: dict[str, str]) -> tuple[str, in
         ({"look": "lost"}, 0, 500),
         ({"look": "repeated"}, 100, 500),
         ({"task": "plan.task3"}, 100, 5000),
+        ({"task": "plan.task7"}, 100, 5000),
         ({"task": "plan.task3", "p": f"older-{ROWS // 2}"}, 100, 5000),
-        ({"task": "plan.rare"}, 100, 310),
+        ({"task": "plan.old"}, 100, 310),
         ({"task": "nothing"}, 0, 110),
         ({"task": "plan.task3", "state": "held"}, 0, 500),
         ({"guarantee": "at_least_once"}, 100, 6000),
@@ -149,5 +150,5 @@ def test_an_export_reads_what_it_writes(client: Client) -> None:
     with CaptureQueriesContext(connection) as asked:
         response = client.get(f"{LIST}export.csv", query)
         lines = b"".join(response.streaming_content).count(b"\n")  # type: ignore[attr-defined]
-    assert lines == 40  # 39, and a headline
+    assert lines == 37  # 36, and a headline
     assert len(asked) <= 12
