@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from ...conf import setting
 from ...models import State
 from ...sweep import RECOVERY_GRACE
 from .ranges import Range
@@ -27,9 +28,6 @@ TIMEOUT = 10
 
 DISORDER = dt.timedelta(minutes=1)
 """How much later than its neighbour's a row's id may be drawn for the time that it carries."""
-
-MANY = 10_000
-"""Where a sweep or a relay is behind, no more than so many are counted."""
 
 TROUBLE = [State.FAILED, State.HELD]
 OUTCOMES = [State.COMPLETED, *TROUBLE, State.RUNNING]
@@ -89,63 +87,21 @@ from (
 group by 1, 2
 """
 
-# A running execution whose run lock nobody holds has no worker.
-NOW = """
-with held_locks as materialized (
-    select (classid::bigint << 32) | objid::bigint as lock_id from pg_locks
-    where locktype = 'advisory' and objsubid = 1 and granted
-        and database = (select oid from pg_database where datname = current_database())
-), open as materialized (
-    select state, started_at,
-        state = 'running' and started_at < ledger_now() - make_interval(secs => %(grace)s)
-            and ledger_lock_id(key) not in (select lock_id from held_locks) as stuck
-    from ledger_taskexecution
-    where completed_at is null and retired_at is null and state in ('running', 'held')
-), unpublished as (
-    select count(*) as number, min(created_at) as oldest from (
-        select created_at from ledger_outboxmessage where published_at is null
-        order by created_at limit %(many)s
-    ) oldest_first
-), expired as (
-    select count(*) as number, min(expires_at) as oldest from (
-        select expires_at from ledger_taskexecution
-        where retired_at is null and expires_at <= ledger_now() and state in ('completed', 'failed')
-        order by expires_at limit %(many)s
-    ) oldest_first
-)
-select ledger_now(),
-    count(*) filter (where state = 'held'),
-    ledger_now() - min(started_at) filter (where state = 'held'),
-    count(*) filter (where stuck),
-    ledger_now() - min(started_at) filter (where stuck),
-    count(*) filter (where state = 'running'),
-    ledger_now() - min(started_at) filter (where state = 'running'),
-    (select number from unpublished), ledger_now() - (select oldest from unpublished),
-    (select number from expired), ledger_now() - (select oldest from expired)
-from open
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many of a kind there are at this moment, and for how long the oldest of them has been."""
-
-    number: int
-    oldest: dt.timedelta | None
-
 
 @dataclass(frozen=True, slots=True)
 class Now:
+    """What is open at this moment. Lags and ages in seconds, as for ``ledger.figures``."""
+
     at: dt.datetime
     """The database's clock."""
-    held: Waiting
-    stuck: Waiting
+    held: int
+    stuck: int
     """Running without a worker."""
-    running: Waiting
-    outbox: Waiting
-    """Follow-ups that are not published yet."""
-    sweep: Waiting
-    """Executions that have expired and are not retired yet."""
+    running: int
+    oldest_running: float
+    unpublished: int
+    outbox_lag: float
+    sweep_lag: float
 
 
 @dataclass(slots=True)
@@ -196,10 +152,19 @@ def bounded(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
 
 
 def now(cursor: CursorWrapper) -> Now:
-    """What is open at this moment."""
-    cursor.execute(NOW, {"grace": RECOVERY_GRACE.total_seconds(), "many": MANY})
-    [(at, *row)] = cursor.fetchall()
-    return Now(at, *(Waiting(*pair) for pair in zip(row[::2], row[1::2], strict=True)))
+    cursor.execute(
+        "select ledger_now(), coalesce(sum(held), 0)::bigint, coalesce(sum(stuck), 0)::bigint,"
+        " coalesce(sum(running), 0)::bigint, coalesce(max(oldest_running), 0)"
+        " from ledger_open_figures(make_interval(secs => %s))",
+        [RECOVERY_GRACE.total_seconds()],
+    )
+    [open] = cursor.fetchall()
+    cursor.execute(
+        "select unpublished, outbox_lag, sweep_lag from ledger_backlog(make_interval(days => %s))",
+        [setting("RETENTION_DAYS")],
+    )
+    [backlog] = cursor.fetchall()
+    return Now(*open, *backlog)
 
 
 def figures(cursor: CursorWrapper, range: Range) -> Figures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from psycopg.errors import QueryCanceled
 
+from ...alarms import ALARMS
 from ...models import State, TaskExecution
 from . import charts, figures
-from .figures import OUTCOMES, TROUBLE, Figures, Now, Task, Waiting
+from .figures import OUTCOMES, TROUBLE, Figures, Now, Task
 from .ranges import PRESETS, Range, RangeForm
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ else:
 TASKS_SHOWN = 50
 LABELS = {"hour": "%-d %b %H:%M", "day": "%-d %b", "week": "week of %-d %b", "month": "%b %Y"}
 
-RELAY_IS_LATE = dt.timedelta(minutes=1)
-SWEEP_IS_LATE = dt.timedelta(minutes=15)
+THRESHOLDS = {alarm.name: alarm.threshold for alarm in ALARMS}
+"""A tile warns of what calls somebody as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +95,16 @@ class Overview(ModelAdmin):
 
 
 def tiles_now(now: Now) -> Iterator[Tile]:
-    def tile(name: str, waiting: Waiting, note: str, warns: bool, **filters: str) -> Tile:
-        if waiting.oldest is not None and waiting.number:
-            note = f"{note} {words(waiting.oldest)}"
-        else:
-            note = "none"
-        many = "+" if waiting.number == figures.MANY else ""
-        url = list_url(**filters) if filters else ""
-        return Tile(name, f"{waiting.number:,}{many}", note, url, warns)
-
-    yield tile("Held for a person", now.held, "the oldest for", now.held.number > 0, look="held")
-    yield tile(
-        "Running without a worker", now.stuck, "the oldest for", now.stuck.number > 0, look="lost"
-    )
-    yield tile("Running", now.running, "the oldest for", False, state="running")
-    late = now.outbox.oldest is not None and now.outbox.oldest > RELAY_IS_LATE
-    yield tile("Follow-ups not published", now.outbox, "the outbox lags by", late)
-    late = now.sweep.oldest is not None and now.sweep.oldest > SWEEP_IS_LATE
-    yield tile("Expired, not retired yet", now.sweep, "the sweep lags by", late)
+    held, stuck, running = list_url(look="held"), list_url(look="lost"), list_url(state="running")
+    oldest = f"the oldest for {words(now.oldest_running)}" if now.running else ""
+    unpublished = f"{now.unpublished:,} not published yet"
+    yield Tile("Held", f"{now.held:,}", "for a person to decide", held, now.held > 0)
+    yield Tile("Stuck", f"{now.stuck:,}", "running without a worker", stuck, now.stuck > 0)
+    yield Tile("Running", f"{now.running:,}", oldest, running)
+    late = now.outbox_lag > THRESHOLDS["LedgerOutboxBehind"]
+    yield Tile("Outbox lag", words(now.outbox_lag), unpublished, warns=late)
+    late = now.sweep_lag > THRESHOLDS["LedgerSweepBehind"]
+    yield Tile("Sweep lag", words(now.sweep_lag), "to retire or purge what is due", warns=late)
 
 
 def in_range(found: Figures, range: Range) -> dict[str, Any]:
@@ -160,7 +152,7 @@ def row(task: Task, range: Range) -> Row:
             f"{sum(numbers):,}",
             *(f"{sum(task.outcomes[outcome]):,}" for outcome in OUTCOMES),
             f"{sum(task.duplicates):,}",
-            *([words(duration) for duration in task.percentiles] or ["–"] * 3),
+            *([words(took.total_seconds()) for took in task.percentiles] or ["–"] * 3),
         ],
     )
 
@@ -169,12 +161,11 @@ def list_url(**filters: str) -> str:
     return reverse("admin:ledger_taskexecution_changelist", query=filters)
 
 
-def words(duration: dt.timedelta) -> str:
+def words(seconds: float) -> str:
     """A duration to about two digits: ``340 ms``, ``2.1 s``, ``4 min``, ``3 h``, ``12 days``."""
-    seconds = duration.total_seconds()
     for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    if seconds >= 1:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds >= 1 or seconds == 0:
+        return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
