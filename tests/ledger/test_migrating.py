@@ -22,10 +22,9 @@ from ledger import (
 )
 from ledger.protection import MARK
 from ledger.testing import deliver_twice
-from tests.ledger.marks import commits
 from tests.testapp.models import Effect
 
-pytestmark = commits
+pytestmark = pytest.mark.django_db
 
 TRANSIENT_ERRORS = (OperationalError, OSError, ConnectionError)
 
