@@ -36,7 +36,7 @@ _KINDS = """
 """
 
 
-# Asked for in the order of the whole index, which no other can give. Told of one task and ordered by
+# Asked for in the order of the whole index, which no other can give. Told of one task, ordered by
 # id alone, the server might walk the primary key from its end to a task that has long not run.
 _SPAN = """
     select min(oldest.id), max(newest.id)
