@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
@@ -20,7 +22,7 @@ class WrittenBy:
     class PayslipAdmin(WrittenBy, admin.ModelAdmin): ...
     """
 
-    readonly_fields: tuple[str, ...] = ("written_by",)
+    readonly_fields: Any = ("written_by",)
 
     @admin.display(description="written by", empty_value="–")
     def written_by(self, written: Model) -> SafeString | None:
