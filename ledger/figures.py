@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
@@ -61,12 +62,13 @@ class Figures:
 
 def read(database: str = DEFAULT_DB_ALIAS) -> Figures:
     """Raises Django's ``DatabaseError`` where the ledger does not answer within ``PATIENCE``."""
-    retention = dt.timedelta(days=setting("RETENTION_DAYS"))
+    grace: Any = RECOVERY_GRACE
+    retention: Any = dt.timedelta(days=setting("RETENTION_DAYS"))
     with transaction.atomic(using=database), connections[database].cursor() as cursor:
         cursor.execute("select set_config('statement_timeout', %s, true)", [PATIENCE])
         cursor.execute("select * from ledger_totals()")
         totals = {(task, outcome): total for task, outcome, total in cursor.fetchall()}
-        cursor.execute("select * from ledger_open_figures(%s)", [RECOVERY_GRACE])
+        cursor.execute("select * from ledger_open_figures(%s)", [grace])
         by_task = {task: Open(*counted) for task, *counted in cursor.fetchall()}
         cursor.execute(
             "select live, history, unpublished, sweep_lag, outbox_lag from ledger_backlog(%s)",

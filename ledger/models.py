@@ -267,7 +267,7 @@ class Tally(models.Model):
 
 
 class TallyMark(models.Model):
-    """How far the tally is: one row, and what the next step of it needs."""
+    """How far the tally is: one row."""
 
     id = models.SmallIntegerField(primary_key=True)
     execution = models.BigIntegerField(help_text="executions up to this id are in the tally")
@@ -275,9 +275,6 @@ class TallyMark(models.Model):
     unfinished = ArrayField(
         models.BigIntegerField(), help_text="executions among them that are not"
     )
-    next_execution = models.BigIntegerField(null=True)
-    next_event = models.BigIntegerField(null=True)
-    next_transaction = models.BigIntegerField(null=True)
 
     class Meta:
         default_permissions = ()

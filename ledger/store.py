@@ -278,6 +278,13 @@ def purge(connection: Connection, retention: dt.timedelta, batch: int) -> int:
     return int(_value(connection, "select ledger_purge(%s, %s)", (retention, batch)))
 
 
+def settled(connection: Connection, patience: dt.timedelta) -> list[int] | None:
+    """The ids of executions, events and steps up to which no row can appear any more, or None where
+    somebody goes on writing for longer than that."""
+    ids: list[int] | None = _value(connection, "select ledger_settled(%s)", (patience,))
+    return ids
+
+
 def tally_on(connection: Connection, batch: int, execution: int, event: int) -> bool:
     """Move the figures' mark on by up to ``batch`` rows, towards settled ids; whether there is more
     to do."""

@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from . import store
 from .conf import setting
-from .evidence.sealing import seal
+from .evidence.sealing import PATIENCE, seal
 from .models import State, TaskExecution
 
 logger = logging.getLogger("ledger")
@@ -36,14 +36,23 @@ def sweep(database: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
     figures need not.
     """
     connection = connections[database]
-    while store.tally_on(connection, TALLY_BATCH):
-        pass
+    tally(database)
     batch = setting("SWEEP_BATCH")
     retention = dt.timedelta(days=setting("RETENTION_DAYS"))
     retired = _all_batches(lambda: store.retire_expired(connection, batch), batch)
     seal(database, batch)
     purged = _all_batches(lambda: store.purge(connection, retention, batch), batch)
     return {"retired": retired, "purged": purged}
+
+
+def tally(database: str = DEFAULT_DB_ALIAS) -> None:
+    """Count what has happened, so that figures need not. What somebody is writing at this moment,
+    for longer than ``PATIENCE``, is left to the next time."""
+    connection = connections[database]
+    if settled := store.settled(connection, PATIENCE):
+        executions, events, _ = settled
+        while store.tally_on(connection, TALLY_BATCH, executions, events):
+            pass
 
 
 def _all_batches(one_batch: Callable[[], int], size: int) -> int:

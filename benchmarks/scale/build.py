@@ -1,5 +1,6 @@
 """A database of its own with a long history in it, made once and kept for the next run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -8,21 +9,21 @@ from django.db import connections
 from psycopg import sql
 from rich.progress import Progress
 
-from ledger import store
-from ledger.sweep import TALLY_BATCH
+from ledger.sweep import tally
 
 HISTORY = (Path(__file__).parent / "history.sql").read_text()
 CHUNK = 250_000
 TABLES = ("executionevent", "executionstep", "outboxmessage", "taskexecution")
 
 
-def use(alias: str, rows: int) -> None:
-    """Make the database with this many executions, unless it is there, and ``alias`` stand for it.
+def use(alias: str, rows: int, without: Sequence[str] = ()) -> None:
+    """Make the database with this many executions, unless it is there, and ``alias`` stand for it;
+    ``without`` some of its indexes.
 
     An unfinished one is begun anew. An older one is migrated; where that is not enough, because a
     migration was edited before its release, drop the database and run again.
     """
-    name = f"ledger_scale_{rows}"
+    name = f"ledger_scale_{rows}{'_bare' if without else ''}"
     connections.databases[alias] = connections["default"].settings_dict | {"NAME": name}
     with connections["default"]._nodb_cursor() as cursor:  # type: ignore[attr-defined]
         cursor.execute(
@@ -37,6 +38,8 @@ def use(alias: str, rows: int) -> None:
     if not found or found[0] != "complete":
         _fill(alias, rows)
         with connections[alias].cursor() as cursor:
+            for index in without:
+                cursor.execute(f'drop index "{index}"')
             cursor.execute(f"comment on database \"{name}\" is 'complete'")
 
 
@@ -68,8 +71,7 @@ def _fill(alias: str, rows: int) -> None:
             progress.update(bar, description=f"vacuum of {table}")
             cursor.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(f"ledger_{table}")))
         progress.update(bar, description="tally")
-        while store.tally_on(connections[alias], TALLY_BATCH):  # as the sweep does
-            pass
+        tally(alias)  # as the sweep does
         cursor.execute("checkpoint")
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 
 from django.db import connections
 
+from .. import store
 from .models import Seal
 
 PATIENCE = dt.timedelta(seconds=1)
@@ -16,9 +17,8 @@ what they leave."""
 def seal(database: str, batch: int) -> int:
     """Seal what became history since the last time, ``batch`` rows a link; returns how many rows
     were looked at. One at a time: where another sweep is sealing, there is nothing to do."""
+    settled = store.settled(connections[database], PATIENCE)
     with connections[database].cursor() as cursor:
-        cursor.execute("select ledger_settled(%s)", [PATIENCE])
-        (settled,) = cursor.fetchone()
         total = 0
         for kind, upto in zip(Seal.Kind, settled or (0, 0, 0), strict=True):
             while True:

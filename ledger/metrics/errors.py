@@ -35,7 +35,8 @@ class ErrorsCollector(Collector):
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return ERRORS.collect()
         everything = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
-        return [metric for metric in everything.collect() if metric.name == "ledger_errors"]
+        found: Iterable[Metric] = everything.collect()  # type: ignore[no-untyped-call]
+        return [metric for metric in found if metric.name == "ledger_errors"]
 
 
 def count() -> None:

@@ -29,17 +29,13 @@ begin
     ) part group by 1, 2;
 end $$;
 
--- TALLY, one step of it; true while there is more to do. Ids are handed out before their rows become
--- visible, so the mark must not pass one whose transaction is still open:
---   1. note the highest ids;
---   2. in a later transaction note that one's own number: who had an id by then has a lower one;
---   3. once no lower number is in progress, count up to the noted ids, a batch at a time.
--- What has neither completed nor retired when the mark passes it is kept by id, and counted when it has.
-create or replace function ledger_tally_on(p_batch integer)
+-- TALLY: move the mark on by one batch, towards ids below which no row can appear any more
+-- (ledger_settled); true while there is more to do. What has neither completed nor retired when the mark
+-- passes it is kept by id, and counted when it has.
+create or replace function ledger_tally_on(p_batch integer, p_execution bigint, p_event bigint)
 returns boolean language plpgsql volatile set plan_cache_mode = force_custom_plan as $$
 declare
     mark ledger_tallymark;
-    mine bigint := pg_current_xact_id()::text::bigint;
     to_execution bigint;
     to_event bigint;
 begin
@@ -48,19 +44,9 @@ begin
     select * into mark from ledger_tallymark for update skip locked;
     if not found then
         return false;  -- another sweep is at it
-    elsif mark.next_execution is null then
-        update ledger_tallymark set
-            next_execution = coalesce((select max(id) from ledger_taskexecution), 0),
-            next_event = coalesce((select max(id) from ledger_executionevent), 0);
-        return true;
-    elsif mark.next_transaction is null or mark.next_transaction > mine then  -- of a cluster before this one
-        update ledger_tallymark set next_transaction = mine;
-        return true;
-    elsif pg_snapshot_xmin(pg_current_snapshot())::text::bigint < mark.next_transaction then
-        return false;  -- the next sweep will see
     end if;
-    to_execution := least(mark.execution + p_batch, greatest(mark.execution, mark.next_execution));
-    to_event := least(mark.event + p_batch, greatest(mark.event, mark.next_event));
+    to_execution := greatest(mark.execution, least(mark.execution + p_batch, p_execution));
+    to_event := greatest(mark.event, least(mark.event + p_batch, p_event));
     -- One statement, and so one snapshot: what completes meanwhile is either counted or unfinished.
     with seen as materialized (
         select id, task_name, completed_at is not null as completed, retired_at is not null as retired
@@ -84,11 +70,7 @@ begin
     )
     update ledger_tallymark set execution = to_execution, event = to_event,
         unfinished = array(select id from seen where not completed and not retired);
-    if to_execution < mark.next_execution or to_event < mark.next_event then
-        return true;
-    end if;
-    update ledger_tallymark set next_execution = null, next_event = null, next_transaction = null;
-    return false;
+    return to_execution < p_execution or to_event < p_event;
 end $$;
 
 -- OPEN executions by task. LOCKS FIRST, THEN ROWS, as everywhere: what was locked when the locks were read

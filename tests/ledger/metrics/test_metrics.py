@@ -204,14 +204,6 @@ class TestCounters:
         count_all()
         assert counters(scrape()) == before
 
-    def test_a_mark_that_came_from_another_cluster_is_no_obstacle(self, scrape: Scrape) -> None:
-        pay(1)
-        count_all()
-        pay(2)
-        TallyMark.objects.update(next_execution=1, next_event=0, next_transaction=2**60)
-        count_all()
-        assert scrape()[f"ledger_executions_total{{outcome=completed,task={PAY}}}"] == 2
-
 
 def do_all_of_it_but_wire() -> None:
     for employee in (1, 2, 3, 3, 3):
