@@ -52,7 +52,7 @@ def non_idempotent(reason: str) -> Callable[[F], F]:
 def reason_of(task: Task[Any, Any]) -> str | None:
     """Why a task is left out, or None where it is not marked."""
     for marked, reason in _marked_tasks:
-        if marked.name == task.name:
+        if marked == task:
             return reason
     of_the_body: str | None = getattr(task.run, REASON, None)
     return getattr(task, REASON, of_the_body)

@@ -1,4 +1,4 @@
-"""What the settings say of the broker. Nothing here connects to it."""
+"""What the settings say of the broker. Nothing here connects to it, or fails without its client."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from typing import Any
 from celery import current_app
 
 
-def transport() -> Any:
-    """Kombu's transport class; its ``driver_type`` is ``amqp``, ``redis``, …"""
-    return current_app.connection_for_write().get_transport_cls()
+def driver_type() -> str | None:
+    """``amqp``, ``redis``, …; None where Celery has no such transport here."""
+    return getattr(_transport(), "driver_type", None)
 
 
 def visibility_timeout() -> float | None:
     """Seconds after which Redis delivers an unacknowledged message again; None for brokers that do
     not go by time."""
-    kind = transport()
-    if kind.driver_type != "redis":
+    if driver_type() != "redis":
         return None
     options = current_app.conf.broker_transport_options or {}
-    return float(options.get("visibility_timeout", kind.Channel.visibility_timeout))
+    return float(options.get("visibility_timeout", _transport().Channel.visibility_timeout))
+
+
+def _transport() -> Any:
+    try:
+        return current_app.connection_for_write().get_transport_cls()
+    except Exception:
+        return None

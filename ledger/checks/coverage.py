@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from ..conf import ignored_tasks
 from ..exempt import reason_of
 from ..protection import protecting
-from .registered import AnyTask, place_of, registered
+from .registered import AnyTask, import_tasks, place_of, registered
 
 
 def check_coverage(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
@@ -18,6 +18,13 @@ def check_coverage(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
 
 
 def _undecided() -> Iterator[CheckMessage]:
+    if (error := import_tasks()) is not None:
+        yield Error(
+            f"The tasks cannot be imported, and so not checked: {error!r}.",
+            hint="Mend the module, or take it out of CELERY_IMPORTS or CELERY_INCLUDE: a worker "
+            "would not start.",
+            id="ledger.E008",
+        )
     for task in registered():
         covered, exempt = protecting(task) is not None, reason_of(task) is not None
         if covered and exempt:

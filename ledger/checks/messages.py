@@ -6,7 +6,7 @@ from typing import Any
 from celery import current_app
 from django.core.checks import CheckMessage, Error, Warning
 
-from .broker import transport
+from .broker import driver_type
 from .registered import place_of, protected
 
 JSON = ("json", "application/json")
@@ -50,7 +50,7 @@ def _not_json() -> Iterator[CheckMessage]:
 
 def _unconfirmed() -> Iterator[CheckMessage]:
     options = current_app.conf.broker_transport_options or {}
-    if transport().driver_type == "amqp" and not options.get("confirm_publish"):
+    if driver_type() == "amqp" and not options.get("confirm_publish"):
         yield Warning(
             "Messages are published to RabbitMQ without asking whether it took them: one that it "
             "cannot take is lost without a word.",

@@ -18,13 +18,22 @@ AnyTask = Task[Any, Any]
 
 
 def registered() -> list[AnyTask]:
-    """All tasks of the project by name, Celery's own excepted. Imports the modules that a worker
-    imports when it starts."""
-    with _without_checks():
-        current_app.loader.import_default_modules()
+    """All tasks of the project by name, Celery's own excepted, as far as they can be imported."""
+    import_tasks()
     return [
         task for name, task in sorted(current_app.tasks.items()) if not name.startswith("celery.")
     ]
+
+
+def import_tasks() -> Exception | None:
+    """Import the modules that a worker imports when it starts. Returns what it would die of: here,
+    where a project's every command runs the checks, that must not keep it from running."""
+    try:
+        with _without_checks():
+            current_app.loader.import_default_modules()
+    except Exception as error:
+        return error
+    return None
 
 
 @contextmanager

@@ -4,10 +4,10 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from ..checks.coverage import is_ignored
-from ..checks.registered import AnyTask, place_of, registered
+from ..checks.registered import AnyTask, import_tasks, place_of, registered
 from ..exempt import reason_of
 from ..options import Options
 from ..protection import protecting
@@ -24,6 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def handle(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    if (error := import_tasks()) is not None:
+        raise CommandError(f"The tasks cannot be imported: {error!r}.") from error
     rows = [_row(task) for task in registered()]
     if options["format"] == "json":
         command.stdout.write(json.dumps(rows, indent=2))

@@ -82,3 +82,15 @@ def test_a_task_that_says_both_is_an_error(app: Celery, told: Told) -> None:
 
     (error,) = told("E004", pay)
     assert "Leave one" in str(error.hint)
+
+
+def test_tasks_that_cannot_be_imported_are_told_and_the_others_are_checked(
+    app: Celery, told: Told
+) -> None:
+    @app.task
+    def pay() -> None: ...
+
+    app.conf.imports = ["tests.no_such_module"]
+    (error,) = told("E008")
+    assert "tests.no_such_module" in error.msg
+    assert told("W001", pay)

@@ -54,6 +54,7 @@ def test_a_task_that_overrides_it_is_an_error(app: Celery, told: Told) -> None:
         ("amqp://localhost", {"confirm_publish": True}, False),
         ("redis://localhost", {}, False),
         ("memory://", {}, False),
+        ("nosuch://localhost", {}, False),
     ],
 )
 def test_rabbitmq_is_asked_to_confirm(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from ledger import idempotent_task, non_idempotent
@@ -99,3 +99,9 @@ def test_they_are_counted() -> None:
     assert left_out == sum(row["why_not"] is not None for row in rows)
     assert under + left_out + undecided == len(rows)
     assert undecided >= 1
+
+
+def test_a_table_without_those_that_cannot_be_imported_is_refused(app: Celery) -> None:  # noqa: F811
+    app.conf.imports = ["tests.no_such_module"]
+    with pytest.raises(CommandError, match=r"tests\.no_such_module"):
+        ledger_tasks()
