@@ -189,7 +189,7 @@ class TestCounters:
         )
         pay(1)
         sweep()
-        assert TallyMark.objects.get().event == 0
+        assert not TallyMark.objects.filter(event__gt=0).exists()
         duplicates = f"ledger_duplicates_total{{task={PAY}}}"
         assert scrape()[duplicates] == 1
         slow.commit()
