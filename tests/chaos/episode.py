@@ -11,7 +11,7 @@ from tests.chaos.faults import Fault, heal
 from tests.chaos.judge import TASKS, Verdict
 from tests.chaos.world import Setting, World
 
-SETTLE_SECONDS = 60
+SETTLE_SECONDS = 180
 RESCUE_SECONDS = 3
 HUNG_SECONDS = 20
 """Without any progress: then the workers are replaced, as whoever watches them would do."""
