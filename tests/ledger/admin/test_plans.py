@@ -110,6 +110,7 @@ def most_read(client: Client, path: str, query: dict[str, str]) -> tuple[str, in
         ({"q": "task-4711"}, 1, 50),
         ({"q": "plan_employee=4711"}, 40, 100),
         ({"q": "plan_employee=4711", "state": "completed"}, 40, 100),
+        ({"q": "year=2026"}, 100, 110),
         ({"q": "no-such-thing"}, 0, 50),
         ({"q": "idempotent:nothing"}, 0, 50),
     ],
