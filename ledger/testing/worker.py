@@ -103,7 +103,6 @@ class Workers:
         ``environment``: variables such as those that settings read. ``options``: further options of
         ``celery worker``.
         """
-        from django.conf import settings
         from django.db import connections
 
         name = f"worker{len(self.started) + 1}-{self.queue}"
@@ -128,7 +127,6 @@ class Workers:
                 start_new_session=True,
                 env={
                     **os.environ,
-                    "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
                     "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
                     VARIABLE: json.dumps(told),
                     "PGAPPNAME": self.queue,
