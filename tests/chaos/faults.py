@@ -268,7 +268,7 @@ ALL = (
     Fault(
         "out of memory", "a MemoryError, which ends the whole worker, is a failure like any other",
         f"{SHUTDOWNS}test_a_body_that_runs_out_of_memory_may_run_again",
-        nuisance="memory", pools=("prefork",),
+        nuisance="memory", every=15, pools=("prefork",),
     ),
     Fault(
         "killed for its memory", "a body that the system kills is taken over",
