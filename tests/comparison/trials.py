@@ -40,9 +40,10 @@ class Trial:
         self.keys = {guard: f"{settings.TEST_RUN}:{uuid4().hex}" for guard in GUARDS}
 
     def publish(self, **fault: Any) -> None:
+        headers: dict[str, Any] = {"faults": [fault] if fault else []}
         for guard, task in GUARDS.items():
             with suppress(AlreadyQueued):
-                task.apply_async([self.keys[guard]], headers={"faults": [fault] if fault else []})
+                task.apply_async((self.keys[guard],), headers=headers)
 
     def settle(self, unacknowledged: int = 0) -> None:
         """Until no message is left but those that so many lost processes had: for a while, because

@@ -127,7 +127,7 @@ def database() -> Iterator[dict[str, Any]]:
     server = connection.settings_dict
     name = f"newcomer_{settings.TEST_RUN.replace('-', '_')}"
     login = {key: server[key] for key in ("USER", "PASSWORD", "HOST", "PORT")}
-    known = {key.lower(): str(value) for key, value in login.items() if value}
+    known: dict[str, Any] = {key.lower(): str(value) for key, value in login.items() if value}
     with psycopg.connect(dbname="postgres", autocommit=True, **known) as session:
         session.execute(f'create database "{name}"')
         try:
@@ -140,7 +140,7 @@ def database() -> Iterator[dict[str, Any]]:
 def broker(broker: None) -> Iterator[dict[str, Any]]:
     """A corner of the session's broker, likewise."""
     queue = f"{settings.TEST_RUN}-newcomer"
-    mine = {
+    mine: dict[str, Any] = {
         "CELERY_BROKER_URL": settings.CELERY_BROKER_URL,
         "CELERY_RESULT_BACKEND": settings.CELERY_RESULT_BACKEND,
         "CELERY_TASK_DEFAULT_QUEUE": queue,
@@ -149,6 +149,8 @@ def broker(broker: None) -> Iterator[dict[str, Any]]:
         corner = {"global_keyprefix": f"{settings.TEST_RUN}:newcomer:"}
         mine["CELERY_BROKER_TRANSPORT_OPTIONS"] = corner
         mine["CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS"] = corner
+    else:
+        mine["CELERY_BROKER_TRANSPORT_OPTIONS"] = {"confirm_publish": True}  # as a check asks for
     yield mine
     if not settings.CELERY_BROKER_URL.startswith("redis"):
         with Connection(settings.CELERY_BROKER_URL) as connection:
