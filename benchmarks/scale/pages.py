@@ -37,7 +37,6 @@ class Measured:
 
 def measure(alias: str) -> list[Measured]:
     """Each page twice and more in that database; the plans of its queries go to ``PLANS``."""
-    PLANS.mkdir(parents=True, exist_ok=True)
     with _as_default(alias), override_settings(ALLOWED_HOSTS=["testserver"], HTTPS=False):
         client = Client()
         client.force_login(_superuser())
@@ -104,11 +103,16 @@ def _measure(client: Client, name: str, path: str) -> Measured:
     with CaptureQueriesContext(connections[DEFAULT_DB_ALIAS]) as captured:
         client.get(path)
     queries = [query["sql"] for query in captured.captured_queries]
-    plans = [(query, _plan(query)) for query in queries if _is_explainable(query)]
+    return Measured(name, first, warm, len(queries), explain(DEFAULT_DB_ALIAS, name, queries))
+
+
+def explain(alias: str, name: str, queries: list[str]) -> float:
+    """Write the queries' plans to a file; returns the milliseconds of the slowest."""
+    plans = [(query, _plan(alias, query)) for query in queries if _is_explainable(query)]
+    PLANS.mkdir(parents=True, exist_ok=True)
     file = PLANS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.txt"
     file.write_text("\n\n".join(f"{query}\n\n{plan}" for query, plan in plans) + "\n")
-    times = [_took(plan) for _, plan in plans]
-    return Measured(name, first, warm, len(queries), max(times, default=0))
+    return max((_took(plan) for _, plan in plans), default=0)
 
 
 def _milliseconds(client: Client, path: str) -> float:
@@ -124,8 +128,8 @@ def _is_explainable(query: str) -> bool:
     return query.lstrip(" (\n").lower().startswith(("select", "with"))
 
 
-def _plan(query: str) -> str:
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+def _plan(alias: str, query: str) -> str:
+    with connections[alias].cursor() as cursor:
         cursor.execute("explain (analyze, buffers, settings) " + query.replace("%", "%%"), ())
         return "\n".join(line for (line,) in cursor.fetchall())
 

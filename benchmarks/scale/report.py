@@ -15,9 +15,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 Rows = list[tuple[str, ...]]
 
 
-def show(rows: int, pages: list[Measured], claims: list[Case], *, write: bool) -> None:
+def show(
+    rows: int, pages: list[Measured], views: list[Measured], claims: list[Case], *, write: bool
+) -> None:
     tables = {
         "pages": _pages(pages),
+        "views": _pages(views),
         "claims": _claims(claims),
     }
     for name, table in tables.items():
