@@ -99,7 +99,12 @@ class TaskExecution(models.Model):
                 fields=["retired_at"], condition=~Q(retired_at=None), name="ledger_history"
             ),
             # The views'. Rows lie nearly in the order of their times: blocks are summed up.
-            BrinIndex(fields=["claimed_at"], name="ledger_claimed", autosummarize=True),
+            BrinIndex(
+                fields=["claimed_at"],
+                name="ledger_claimed",
+                autosummarize=True,
+                pages_per_range=16,
+            ),
             # The admin's, for its filters and its search; docs/design.md has what each costs a run.
             models.Index(fields=["task_name", "guarantee", "id"], name="ledger_by_task"),
             models.Index(
@@ -165,7 +170,9 @@ class ExecutionEvent(models.Model):
         indexes: ClassVar = [
             # By kind, because one execution may have answered a million duplicates.
             models.Index(fields=["execution", "kind", "id"], name="ledger_story"),
-            BrinIndex(fields=["at"], name="ledger_event_at", autosummarize=True),
+            BrinIndex(
+                fields=["at"], name="ledger_event_at", autosummarize=True, pages_per_range=16
+            ),
         ]
         triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, NEVER_CHANGED]
 

@@ -203,11 +203,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='executionevent',
-            index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['at'], name='ledger_event_at'),
+            index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['at'], name='ledger_event_at', pages_per_range=16),
         ),
         migrations.AddIndex(
             model_name='taskexecution',
-            index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['claimed_at'], name='ledger_claimed'),
+            index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['claimed_at'], name='ledger_claimed', pages_per_range=16),
         ),
         migrations.RunSQL(VIEWS.read_text(), DROP),
     ]
