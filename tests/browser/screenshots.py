@@ -59,7 +59,9 @@ def test_the_readme_has_its_pictures(
         page = visits("dana", *EVERYTHING, color_scheme=scheme, viewport=WINDOW)
         picture(page, OVERVIEW, f"overview-{scheme}", full_page=True)
     page = visits("dana", *EVERYTHING, color_scheme="light", viewport=WINDOW)
+    page.set_viewport_size({"width": 1720, "height": 900})  # all of its columns
     picture(page, LIST, "list")
+    page.set_viewport_size(WINDOW)
     picture(page, reverse("admin:ledger_taskexecution_change", args=[held.pk]), "detail")
     page.get_by_role("link", name="Release…").click()
     page.get_by_label("It took effect").check()

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_every_page_of_the_site_works_under_the_policy(visits: Visits) -> None:
     User.objects.create_superuser("boss", is_staff=True)
     page = visits("boss")
-    for address in [reverse("admin:index"), reverse("admin:password_change"), "/mailbox/"]:
-        page.goto(address)
+    for address in ("admin:index", "admin:password_change"):
+        page.goto(reverse(address))
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         page.goto(reverse(f"{name}_changelist"))
-        if page.get_by_role("link", name="Add ").count():
+        if page.locator(".object-tools .addlink").count():
             page.goto(reverse(f"{name}_add"))
     assert page.url.startswith(visits.url)  # the fixture fails what the browser complained of
 
