@@ -101,7 +101,7 @@ def _grant(cursor: CursorWrapper, role: str, details: bool) -> None:
 
 
 def _sql(text: str) -> sql.SQL:
-    return sql.SQL(text)  # type: ignore[arg-type]  # of the constants above
+    return sql.SQL(text)
 
 
 def _quoted(role: str) -> str:
