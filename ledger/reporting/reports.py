@@ -79,8 +79,8 @@ REPORTS = {
 def rows(
     database: str, report: Report, since: dt.datetime, until: dt.datetime, task: str | None
 ) -> Iterator[tuple[list[str], Iterator[Sequence[Any]]]]:
-    """The columns' names, and the rows as the server sends them; days are the project's. ``until`` is
-    the first moment that does not count."""
+    """The columns' names, and the rows as the server sends them; days are the project's.
+    ``until`` is the first moment that does not count."""
     zone = timezone.get_default_timezone_name()
     parameters = {
         "since": since,
