@@ -177,11 +177,13 @@ def test_a_message_that_fails_in_two_deliveries_is_one_letter(
 ) -> None:
     mailbox.unknown.add("gone@example.com")
     with crash_at("before_ack") as crash:
-        send_critical_alert.delay(*WORDS)
+        result = send_critical_alert.delay(*WORDS)
     crash.wait()
 
-    wait_until(lambda: ExecutionEvent.objects.filter(kind="failed").count() == 2)
+    wait_until(lambda: worker.log.count(f"[{result.id}] raised") == 2, what="two failures")
+    assert ExecutionEvent.objects.filter(kind="failed").count() == 2
     assert DeadLetter.objects.count() == 1
+    assert "could not be recorded" not in worker.log
 
 
 def test_tasks_outside_the_ledger_direct_calls_and_duplicates_leave_no_letter() -> None:
