@@ -1,11 +1,9 @@
 """``python -m benchmarks.scale``: pages and figures at ten million executions, with their plans."""
 
 import argparse
-import logging
 import os
 
 import django
-from celery import current_app
 
 
 def main() -> None:
@@ -22,8 +20,6 @@ def main() -> None:
 
     embedded.start_configured()
     django.setup()
-    current_app.loader.import_default_modules()  # which sets up logging once more
-    logging.getLogger().handlers = [logging.NullHandler()]  # everybody logs, nobody prints
     from . import build, claims, pages, report, views
 
     histories = {0: "empty", options.rows // 10: "tenth", options.rows: "whole"}

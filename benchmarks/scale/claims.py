@@ -1,6 +1,7 @@
 """First runs and duplicates beside histories of different lengths, in interleaved rounds."""
 
 import itertools
+import logging
 import time
 from collections.abc import Mapping
 
@@ -26,6 +27,7 @@ def measure(histories: Mapping[str, str], rounds: int) -> list[Case]:
     """A first run and a duplicate in each of these databases, by alias, and in ``bare``. Their
     executions stay there, some ten thousand."""
     named = {**histories, "bare": "0 executions, without the indexes for readers"}
+    logging.getLogger().handlers = [logging.NullHandler()]  # everybody logs, nobody prints
     cases = [case for alias, name in named.items() for case in _of(alias, name)]
     measure_rounds(cases, rounds, CALLS, lambda: None)
     return cases
