@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from ledger import idempotent_task
+from ledger.evidence import sealing
 from ledger.evidence.verify import Verification
 from ledger.execution import current_execution
 from tests.testapp.models import Effect
@@ -23,6 +25,12 @@ def pay(employee: int) -> dict[str, int]:
 @idempotent_task(guarantee="at_least_once")
 def in_steps(employee: int) -> None:
     current_execution().step("one", lambda: Effect.objects.create(key=str(employee)).pk)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's leftovers from the test before are waited for."""
+    monkeypatch.setattr(sealing, "PATIENCE", dt.timedelta(seconds=20))
 
 
 @pytest.fixture

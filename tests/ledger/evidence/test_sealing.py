@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 import psycopg
@@ -84,7 +85,7 @@ def test_one_that_never_completes_is_sealed_when_it_is_retired(clock: Clock) -> 
 def test_an_id_that_was_drawn_earlier_and_commits_later_is_not_missed(
     session: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "PATIENCE", sealing.PATIENCE / 20)
+    monkeypatch.setattr(sealing, "PATIENCE", dt.timedelta(milliseconds=50))
     slow = session()
     slow.execute("begin")
     slow.execute(CLAIM)
