@@ -1,8 +1,8 @@
 """The overview's figures, in SQL.
 
-History may have ten million rows, so nothing here reads more than the range. There is no index on
-the time of a claim or an event, which would cost every run: ids are drawn in the order of time, so
-a range of times is a range of ids, found by bisection of the primary key.
+History may have ten million rows, so nothing here reads more than the range. A full index on the
+time of a claim or an event would cost every run: ids are drawn in the order of time, so a range of
+times is a range of ids, found by bisection of the primary key.
 """
 
 from __future__ import annotations
@@ -179,6 +179,8 @@ def figures(cursor: CursorWrapper, range: Range) -> Figures:
         "step": range.step,
         "zone": timezone.get_current_timezone_name(),
     }
+    # The ids are the range already; a bitmap with the coarse indexes on times reads four times it.
+    cursor.execute("set local enable_bitmapscan = off")
     cursor.execute(STEPS, asked)
     steps = [step for (step,) in cursor.fetchall()]
     place = {step: number for number, step in enumerate(steps)}
