@@ -7,11 +7,13 @@ clock moved from hour to hour; one payslip fails, and one payment's answer is lo
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from playwright.sync_api import ViewportSize
 
 from ledger.models import OutboxMessage, State, TaskExecution
 from ledger.testing import Clock, Worker
@@ -26,7 +28,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 SETTINGS = {"BANK_HONOURS_KEYS": "false", "BANK_TIMEOUT": "30"}
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-WINDOW = {"width": 1280, "height": 900}
+WINDOW = ViewportSize(width=1280, height=900)
 EVERYTHING = ("can_view_values", "can_release", "can_clear", "can_run_again", "can_recover")
 
 
@@ -49,7 +51,7 @@ def test_the_readme_has_its_pictures(
             for _ in range(chance.choice([1, 1, 1, 2])):
                 process_payroll.delay(employee_id, OCTOBER.year, OCTOBER.month)
         asked += len(ids)
-        wait_until(lambda asked=asked: over(asked), what=f"the end of hour {hour}")
+        wait_until(partial(over, asked), what=f"the end of hour {hour}")
         ledger_clock.forward(hours=1)
     ledger_clock.back()
     held = TaskExecution.objects.get(state=State.HELD)
@@ -59,7 +61,7 @@ def test_the_readme_has_its_pictures(
         page = visits("dana", *EVERYTHING, color_scheme=scheme, viewport=WINDOW)
         picture(page, OVERVIEW, f"overview-{scheme}", full_page=True)
     page = visits("dana", *EVERYTHING, color_scheme="light", viewport=WINDOW)
-    page.set_viewport_size({"width": 1720, "height": 900})  # all of its columns
+    page.set_viewport_size(ViewportSize(width=1720, height=900))  # all of its columns
     picture(page, LIST, "list")
     page.set_viewport_size(WINDOW)
     picture(page, reverse("admin:ledger_taskexecution_change", args=[held.pk]), "detail")
