@@ -83,7 +83,9 @@ LEGAL_MOVES_ONLY = pgtrigger.Trigger(
 # does not name them next to nothing.
 ORIGIN_KEPT = pgtrigger.Trigger(
     name="origin_kept",
-    operation=pgtrigger.UpdateOf("id", "key", "task_name", "period", "guarantee", "claimed_at"),
+    operation=pgtrigger.UpdateOf(  # type: ignore[no-untyped-call]
+        "id", "key", "task_name", "period", "guarantee", "claimed_at"
+    ),
     when=pgtrigger.Before,
     func="""
         IF (NEW.id, NEW.key, NEW.task_name, NEW.period, NEW.guarantee, NEW.claimed_at)
