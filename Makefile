@@ -11,7 +11,9 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 NEWEST := .venv-newest
-PYTEST := -m pytest -n auto --maxprocesses 8 --dist worksteal
+# Tests wait for real workers more than they compute.
+PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(8, 2 * (os.cpu_count() or 1)))")
+PYTEST := -m pytest -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-matrix chaos chaos-quick model mutation up down lint format types check bench scale screenshots requirements clean runtime dev
