@@ -6,6 +6,7 @@ and its own corner of the broker.
 import fcntl
 import itertools
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.workers import Workers, empty_broker, leave_broker
 
 pytest_plugins = ["ledger.testing.plugin"]  # installed, the ledger brings it by itself
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores Ctrl-C
 embedded.start_configured()
 hypothesis.settings.register_profile("patient", deadline=None)  # other tests share the processors
 hypothesis.settings.load_profile("patient")

@@ -63,12 +63,19 @@ def own(
         own.end()
 
 
-@pytest.mark.parametrize("harm", [OwnBroker.lose_connections, OwnBroker.die])
+@pytest.mark.parametrize(
+    ("harm", "delivers_again"), [(OwnBroker.lose_connections, True), (OwnBroker.die, False)]
+)
 def test_a_broker_lost_in_the_body_delivers_again_and_is_answered(
-    own: OwnBroker, key: str, gate: Gate, harm: Callable[[OwnBroker], None]
+    own: OwnBroker,
+    key: str,
+    gate: Gate,
+    harm: Callable[[OwnBroker], None],
+    delivers_again: bool,
 ) -> None:
     """Celery's worker may not outlive it itself: then it ends with its body, and another has to
-    answer."""
+    answer. Where the broker is back before the body ends, its message may be acknowledged after
+    all."""
     own.site.kill_all()
     worker = own.site.start(visibility_timeout=1)
     own.site.publish(bound, key, faults=[gate.fault()])
@@ -83,7 +90,7 @@ def test_a_broker_lost_in_the_body_delivers_again_and_is_answered(
 
     def is_answered() -> bool:
         own.site.worker(visibility_timeout=1)
-        return bool(events(bound, key)) and state(bound, key) == "completed"
+        return state(bound, key) == "completed" and len(events(bound, key)) >= delivers_again
 
-    wait_until(is_answered, what="the second delivery")
+    wait_until(is_answered, what="the end of it")
     assert len(effects(key)) == 1
