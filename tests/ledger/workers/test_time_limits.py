@@ -64,14 +64,15 @@ def test_a_hard_time_limit_is_found_by_recovery_and_it_may_run_again(
 def test_a_body_that_obeys_a_hard_time_limit_has_no_effect_and_may_run_again(
     site: Site, key: str, gate: Gate
 ) -> None:
-    """Asked by SIGTERM, it has a tenth of a second to record its failure before SIGKILL comes."""
+    """Asked by SIGTERM, it has a tenth of a second to record its failure before SIGKILL comes; and a
+    recovery without grace may look between its rollback and that."""
     result = site.publish(bound, key, faults=[gate.fault()], **HARD)
 
     with pytest.raises(TimeLimitExceeded):
         result.get(timeout=30)
 
     wait_until(lambda: recover(grace=dt.timedelta(0)) or state(bound, key) == "failed")
-    assert events(bound, key) in ([("failed", 1)], [("abandoned", 1)])
+    assert {("failed", 1), ("abandoned", 1)} >= set(events(bound, key)) > set()
     assert effects(key) == []
     assert site.publish(bound, key).get(timeout=30)["attempt"] == 2
     assert effects(key) == ["attempt 2"]
