@@ -64,8 +64,8 @@ def test_a_hard_time_limit_is_found_by_recovery_and_it_may_run_again(
 def test_a_body_that_obeys_a_hard_time_limit_has_no_effect_and_may_run_again(
     site: Site, key: str, gate: Gate
 ) -> None:
-    """Asked by SIGTERM, it has a tenth of a second to record its failure before SIGKILL comes; and a
-    recovery without grace may look between its rollback and that."""
+    """Asked by SIGTERM, it has a tenth of a second to record its failure before SIGKILL comes; and
+    a recovery without grace may look between its rollback and that."""
     result = site.publish(bound, key, faults=[gate.fault()], **HARD)
 
     with pytest.raises(TimeLimitExceeded):
