@@ -11,6 +11,7 @@ from pytest_django import Settings
 from ledger.models import OutboxMessage, TaskExecution
 from ledger.tasks import relay
 from ledger.testing import Clock, Worker, crash_at
+from ledger.testing.worker import Workers
 from payroll.bank.process import BankProcess
 from payroll.models import Employee, Payment, Payslip
 from payroll.services import fingerprint, post_payslip
@@ -37,6 +38,13 @@ SETTINGS = {"BANK_HONOURS_KEYS": "true"}
 def someone() -> Employee:
     number = EmployeeFactory.build().number
     return employee_with_week(number=number, iban=IBAN, email=f"{number}@example.com")
+
+
+@pytest.fixture
+def unread(_workers: Workers) -> None:
+    """Nobody takes what is published: a worker kept for this module's tests is ended."""
+    for worker in _workers.started:
+        worker.kill()
 
 
 @pytest.fixture
@@ -158,7 +166,7 @@ def test_an_address_that_does_not_exist_is_not_tried_again(
 
 
 def test_a_payslip_that_is_rolled_back_sends_nothing(
-    broker: None, published: list[str], someone: Employee, settings: Settings
+    unread: None, published: list[str], someone: Employee, settings: Settings
 ) -> None:
     settings.PAYROLL_FOLLOW_UPS = True
     with transaction.atomic():
@@ -170,7 +178,7 @@ def test_a_payslip_that_is_rolled_back_sends_nothing(
 
 
 def test_nothing_is_sent_before_the_commit_and_all_of_it_after(
-    broker: None, published: list[str], someone: Employee, settings: Settings
+    unread: None, published: list[str], someone: Employee, settings: Settings
 ) -> None:
     settings.PAYROLL_FOLLOW_UPS = True
     with transaction.atomic():
@@ -184,7 +192,7 @@ def test_nothing_is_sent_before_the_commit_and_all_of_it_after(
 
 
 def test_whatever_posts_a_payslip_follows_it_up(
-    broker: None, someone: Employee, settings: Settings
+    unread: None, someone: Employee, settings: Settings
 ) -> None:
     settings.PAYROLL_FOLLOW_UPS = True
     bulk_calculate_payroll_task(2025, 10, [someone.pk])
@@ -196,7 +204,7 @@ def test_whatever_posts_a_payslip_follows_it_up(
 
 
 def test_who_has_no_address_is_paid_and_not_told_and_who_earned_nothing_is_told_alone(
-    broker: None, settings: Settings
+    unread: None, settings: Settings
 ) -> None:
     settings.PAYROLL_FOLLOW_UPS = True
     process_payroll(employee_with_week(iban=IBAN).pk, 2025, 10)
