@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
+from django.db.backends.base.base import NO_DB_ALIAS
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
@@ -69,6 +70,7 @@ def _new(alias: str) -> Connection:
     options = {
         name: value for name, value in model.settings_dict["OPTIONS"].items() if name != "pool"
     }
-    connection: Connection = type(model)({**model.settings_dict, "OPTIONS": options}, alias)
+    # Under its own alias, django.contrib.postgres would open the body's connection with this one.
+    connection: Connection = type(model)({**model.settings_dict, "OPTIONS": options}, NO_DB_ALIAS)
     connection.inc_thread_sharing()  # used by one thread, but it may be closed as that one ends
     return connection

@@ -448,8 +448,9 @@ def _send(
     except ProgrammingError as error:
         if _sqlstate(error) in ("42883", "42P01"):
             raise LedgerError(
-                f"the ledger is not installed in database {connection.alias!r} ({error}). "
-                f"Run: python manage.py migrate ledger --database {connection.alias}"
+                f"the ledger is not installed in database {connection.settings_dict['NAME']!r} "
+                f"({error}). Run: python manage.py migrate ledger, with --database and its alias "
+                "where that is not the default one."
             ) from error
         raise
     except InternalError as error:

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 
 
 def check_databases(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> Sequence[CheckMessage]:
     """The protocol reads what was committed before each statement: READ COMMITTED only. Asks the
-    databases that ``manage.py check --database`` names."""
+    databases that ``manage.py check --database`` names, or all of them from Django 6.1 on."""
     errors: list[CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]
@@ -25,9 +26,12 @@ def check_databases(
                     )
                 )
             continue
-        with connection.cursor() as cursor:
-            cursor.execute("show default_transaction_isolation")
-            (level,) = cursor.fetchone()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("show default_transaction_isolation")
+                (level,) = cursor.fetchone()
+        except (OperationalError, ImproperlyConfigured):
+            continue  # where there is no database, as before a commit, there is nothing to find
         configured = getattr(
             connection, "isolation_level", None
         )  # psycopg's enumeration, READ COMMITTED unless set

@@ -41,6 +41,9 @@ def main() -> int:
             start = len(episodes) * 1000
             numbers = range(start, start + options.batch)
             episode = play(world, fault, numbers, chance, options.hits)
+            if episode.found_nothing:  # all was done before it struck
+                numbers = range(numbers.stop, numbers.stop + options.batch)
+                episode = play(world, fault, numbers, chance, options.hits)
             episodes.append(episode)
             console.print(line(episode, time.monotonic() - began), soft_wrap=True)
             explain(console, world, episode, options)

@@ -46,9 +46,13 @@ class Episode:
     @property
     def wrong(self) -> list[str]:
         found = [line for verdict in self.verdicts.values() for line in verdict.wrong]
-        if self.fault.is_any and not self.faults:
+        if self.found_nothing:
             found.append("the fault found nothing to harm")
         return found
+
+    @property
+    def found_nothing(self) -> bool:
+        return self.fault.is_any and not self.faults
 
 
 def play(world: World, fault: Fault, numbers: range, chance: random.Random, hits: int) -> Episode:

@@ -36,7 +36,8 @@ class Project:
             SECRET_KEY = "for this test only"
             USE_TZ = True
             INSTALLED_APPS = [
-                "django.contrib.auth", "django.contrib.contenttypes", "pgtrigger", "ledger", "shop",
+                "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.postgres",
+                "pgtrigger", "ledger", "shop",
             ]
             DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql"}}
             CELERY_BROKER_URL = "redis://localhost"

@@ -32,6 +32,7 @@ def test_this_projects_own_tasks_and_settings_are_in_order() -> None:
     assert "no issues" in checked.stdout
 
 
+@pytest.mark.django_db(databases="__all__")
 def test_a_check_is_silenced_by_its_id(app: Celery, settings: Settings) -> None:
     @app.task(acks_late=False)
     @idempotent_task()
