@@ -1,9 +1,7 @@
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
 from ledger.admin import WrittenBy
+from ledger.admin.permissions import ReadOnly
 
 from .models import (
     Employee,
@@ -16,19 +14,6 @@ from .models import (
     PayslipLine,
     WorkLog,
 )
-
-
-class ReadOnly:
-    """What was posted is looked at and not touched; a correction is posted beside it."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class HourlyRateInline(admin.TabularInline):

@@ -1,7 +1,6 @@
 """From years to months to days, by the calendar: nothing is counted.
 
-There is no index on the time of a claim, which would cost every run. Ids are drawn in the order of
-time, so that a range of times is a range of ids, found by bisection of the primary key.
+What is asked of a range of times is asked of its range of ids: see ``moments``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from django.db import connections
 from django.utils import formats, timezone
 
 from ..models import TaskExecution
-from .overview.figures import DISORDER, FIRST_ID
+from .moments import DISORDER, first_id
 
 FIELD = "claimed_at"
 YEAR, MONTH, DAY = f"{FIELD}__year", f"{FIELD}__month", f"{FIELD}__day"
@@ -82,10 +81,8 @@ def by_id(lookups: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def _first_id(moment: dt.datetime) -> int:
     """The first execution that was claimed at that moment, or later."""
-    sql = FIRST_ID.format(table=TaskExecution._meta.db_table, time=FIELD)
     with connections[TaskExecution.objects.db].cursor() as cursor:
-        cursor.execute(sql, {"moment": moment})
-        return int(cursor.fetchone()[0])
+        return first_id(cursor, TaskExecution._meta.db_table, FIELD, moment)
 
 
 def _years() -> range:

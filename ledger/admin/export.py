@@ -29,6 +29,7 @@ from django.http import (
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from ..formulas import disarmed
 from ..models import TaskExecution
 from . import paging
 from .list import duplicates_of
@@ -50,9 +51,6 @@ MOST_ROWS = 100_000
 CHUNK = 500
 MOST_TEXT = 32_000
 """Characters of a value; a cell of a spreadsheet holds 32,767."""
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""With these at its beginning, a spreadsheet may take the text of a CSV file for a formula."""
 
 Cell = str | int | float | dt.datetime | None
 Column = tuple[str, Callable[[TaskExecution], Cell]]
@@ -162,9 +160,7 @@ def _csv(columns: list[Column], rows: Iterator[TaskExecution]) -> Iterator[str]:
 def _as_text(cell: Cell) -> Cell:
     if isinstance(cell, dt.datetime):
         return timezone.localtime(cell).isoformat()
-    if isinstance(cell, str) and cell.startswith(FORMULA):
-        return f"'{cell}"
-    return cell
+    return disarmed(cell) if isinstance(cell, str) else cell
 
 
 def _xlsx(columns: list[Column], rows: Iterator[TaskExecution]) -> IO[bytes]:

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from django.utils import timezone
 
+from ..formulas import disarmed
+
 MEASURED = 500
 """Rows that decide how wide a table's columns are; what is longer behind them sticks out."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Rows = Iterable[Sequence[Any]]
 
@@ -88,7 +89,7 @@ def _is_number(cell: str) -> bool:
 
 def _harmless(value: Any) -> str:
     text = _text(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+    return disarmed(text) if isinstance(value, str) else text
 
 
 def _plain(value: Any) -> Any:

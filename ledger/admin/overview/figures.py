@@ -1,8 +1,6 @@
 """The overview's figures, in SQL.
 
-History may have ten million rows, so nothing here reads more than the range. A full index on the
-time of a claim or an event would cost every run: ids are drawn in the order of time, so a range of
-times is a range of ids, found by bisection of the primary key.
+History may have ten million rows, so nothing here reads more than the range, as a range of ids.
 """
 
 from __future__ import annotations
@@ -21,32 +19,14 @@ from django.utils import timezone
 from ...conf import setting
 from ...models import State
 from ...sweep import RECOVERY_GRACE
+from ..moments import DISORDER, first_id
 from .ranges import Range
 
 TIMEOUT = 10
 """Seconds in which the server answers, or the range holds too much."""
 
-DISORDER = dt.timedelta(minutes=1)
-"""How much later than its neighbour's a row's id may be drawn for the time that it carries."""
-
 TROUBLE = [State.FAILED, State.HELD]
 OUTCOMES = [State.COMPLETED, *TROUBLE, State.RUNNING]
-
-# The first id whose row carries a time of %(moment)s or later. Half of the ids are left after
-# each round; a gap in them is stepped over by "order by id limit 1".
-FIRST_ID = """
-with recursive search(low, high) as (
-    select coalesce(min(id), 0), coalesce(max(id) + 1, 0) from {table}
-  union all
-    select case when middle.{time} < %(moment)s then middle.id + 1 else low end,
-           case when middle.{time} < %(moment)s then high else (low + high) / 2 end
-    from search, lateral (
-        select id, {time} from {table} where id >= (low + high) / 2 order by id limit 1
-    ) middle
-    where low < high
-)
-select max(low) from search
-"""
 
 STEPS = """
 select generate_series(
@@ -207,9 +187,7 @@ def figures(cursor: CursorWrapper, range: Range) -> Figures:
 
 def _ids(cursor: CursorWrapper, table: str, time: str, range: Range) -> dict[str, int]:
     """The ids between which all rows of the range are; a few of its neighbours' as well."""
-    search = FIRST_ID.format(table=table, time=time)
-    found = {}
-    for name, moment in (("first", range.since - DISORDER), ("last", range.until + DISORDER)):
-        cursor.execute(search, {"moment": moment})
-        [(found[name],)] = cursor.fetchall()
-    return found
+    return {
+        "first": first_id(cursor, table, time, range.since - DISORDER),
+        "last": first_id(cursor, table, time, range.until + DISORDER),
+    }
