@@ -7,6 +7,8 @@
 -- A limited range of claimed_at, at or day is found by index, whatever the history's length: ledger_daily_summary
 -- looks at each day for itself, and ledger_task_health has a row for each of a few spans of days.
 
+-- Its condition is true of every row. It lets a condition on the key use the two indexes that have it, which
+-- are partial: one of live rows, one of retired ones. Whoever asks for a key should ask this view.
 create or replace view ledger_run_history as
 select e.id as execution_id, e.key, e.task_name, e.period, e.guarantee, e.state, e.attempt as attempts,
     e.task_id, e.root_id, e.worker, e.claimed_at, e.started_at, e.completed_at,
@@ -16,7 +18,8 @@ select e.id as execution_id, e.key, e.task_name, e.period, e.guarantee, e.state,
         else substring(e.error from '^[A-Za-z_][A-Za-z0-9_.]*') end as error_type,
     (select count(*) from ledger_executionevent v where v.execution_id = e.id and v.kind = 'skipped')
         as duplicates
-from ledger_taskexecution e;
+from ledger_taskexecution e
+where e.retired_at is null or e.retired_at is not null;
 
 comment on view ledger_run_history is 'One row per execution, retired or not.';
 comment on column ledger_run_history.execution_id is 'The execution''s number; later ones are higher.';
@@ -40,29 +43,29 @@ comment on column ledger_run_history.error_type is 'Class of the latest attempt'
 comment on column ledger_run_history.duplicates is 'How many duplicates it answered.';
 
 create or replace view ledger_attempts as
-select e.id as execution_id, n.attempt, e.task_name, e.key,
-    case when n.attempt = e.attempt then e.started_at when n.attempt = 1 then e.claimed_at
+select e.execution_id, n.attempt, e.task_name, e.key,
+    case when n.attempt = e.attempts then e.started_at when n.attempt = 1 then e.claimed_at
         else taken.at end as started_at,
-    case when n.attempt = e.attempt and e.state = 'completed' then e.completed_at else ended.at end
+    case when n.attempt = e.attempts and e.state = 'completed' then e.completed_at else ended.at end
         as ended_at,
-    case when n.attempt = e.attempt and e.state in ('completed', 'running') then e.state
+    case when n.attempt = e.attempts and e.state in ('completed', 'running') then e.state
         else coalesce(ended.kind, 'unknown') end as outcome,
-    case when n.attempt = e.attempt then e.worker else coalesce(ended.worker, taken.worker) end as worker,
-    case when n.attempt = e.attempt then e.task_id else coalesce(ended.task_id, taken.task_id) end as task_id,
+    case when n.attempt = e.attempts then e.worker else coalesce(ended.worker, taken.worker) end as worker,
+    case when n.attempt = e.attempts then e.task_id else coalesce(ended.task_id, taken.task_id) end as task_id,
     case when ended.kind = 'failed' then substring(ended.reason from '^[A-Za-z_][A-Za-z0-9_.]*') end
         as error_type
-from ledger_taskexecution e
-cross join lateral generate_series(1, e.attempt) n(attempt)
+from ledger_run_history e
+cross join lateral generate_series(1, e.attempts) n(attempt)
 left join lateral (
     select v.kind, v.at, v.worker, v.task_id, v.reason from ledger_executionevent v
-    where v.execution_id = e.id and v.kind in ('failed', 'abandoned') and v.attempt = n.attempt
+    where v.execution_id = e.execution_id and v.kind in ('failed', 'abandoned') and v.attempt = n.attempt
     order by v.id desc limit 1
-) ended on n.attempt < e.attempt or e.state not in ('completed', 'running')
+) ended on n.attempt < e.attempts or e.state not in ('completed', 'running')
 left join lateral (
     select v.at, v.worker, v.task_id from ledger_executionevent v
-    where v.execution_id = e.id and v.kind = 'taken_over' and v.attempt = n.attempt
+    where v.execution_id = e.execution_id and v.kind = 'taken_over' and v.attempt = n.attempt
     order by v.id desc limit 1
-) taken on n.attempt between 2 and e.attempt - 1;
+) taken on n.attempt between 2 and e.attempts - 1;
 
 comment on view ledger_attempts is 'One row per attempt of an execution.';
 comment on column ledger_attempts.execution_id is 'The execution.';
@@ -80,7 +83,7 @@ create or replace view ledger_duplicates as
 select v.id as event_id, v.at, v.execution_id, e.task_name, e.key, e.period,
     v.task_id, v.task_id = e.task_id as same_message, v.worker,
     round(extract(epoch from v.at - e.completed_at), 3) as seconds_after
-from ledger_executionevent v join ledger_taskexecution e on e.id = v.execution_id
+from ledger_executionevent v join ledger_run_history e using (execution_id)
 where v.kind = 'skipped';
 
 comment on view ledger_duplicates is 'One row per delivery that was answered with a stored result instead of being run.';
@@ -97,7 +100,7 @@ comment on column ledger_duplicates.seconds_after is 'Seconds since the executio
 
 create or replace view ledger_decisions as
 select v.id as event_id, v.at, v.kind as decision, v.actor, v.reason, v.execution_id, e.task_name, e.key
-from ledger_executionevent v join ledger_taskexecution e on e.id = v.execution_id
+from ledger_executionevent v join ledger_run_history e using (execution_id)
 where v.kind in ('released', 'retired', 'recovered', 'published');
 
 comment on view ledger_decisions is 'One row per decision of a person about an execution.';

@@ -127,9 +127,9 @@ def test_health_is_told_for_a_span() -> None:
 A_LONG_HISTORY = """
     insert into ledger_taskexecution
         (key, task_name, args_hash, arguments, guarantee, state, attempt, crashes, task_id, root_id,
-         worker, claimed_at, started_at, completed_at, retired_reason, error)
-    select 'key ' || i, 'task', '', '{}', 'exactly_once', 'completed', 1, 0, '', '', '', at, at, at,
-        '', ''
+         worker, claimed_at, started_at, completed_at, retired_at, retired_reason, error)
+    select 'key ' || i % 50000, 'task', '', '{}', 'exactly_once', 'completed', 1, 0, '', '', '',
+        at, at, at, case when i <= 50000 then at end, '', ''
     from (select i, '2024-01-01'::timestamptz + i * interval '1 minute' as at
         from generate_series(1, 60000) i) made;
     insert into ledger_executionevent
@@ -139,34 +139,69 @@ A_LONG_HISTORY = """
     analyze ledger_taskexecution, ledger_executionevent;
     select brin_summarize_new_values('ledger_claimed'), brin_summarize_new_values('ledger_event_at')
 """
+A_DAY = "between '2024-01-10' and '2024-01-11'"
+TIMES = "ledger_claimed", "ledger_event_at"
+KEYS = "ledger_one_live_row_per_key", "ledger_key_history"
+KEY_OF_5 = "select key from ledger_run_history where execution_id = 5"
+ID, STORY = "ledger_taskexecution_pkey", "ledger_story"
 
 
-def test_a_range_is_found_by_index() -> None:
+@pytest.fixture
+def long_history(month: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(A_LONG_HISTORY)
-    for sql, *indexes in (
-        (
-            "select * from ledger_daily_summary where day = '2024-01-10'",
-            "ledger_claimed",
-            "ledger_event_at",
-        ),
-        (
-            "select * from ledger_task_health_between('2024-01-10', '2024-01-11')",
-            "ledger_claimed",
-            "ledger_event_at",
-        ),
-        (
-            "select * from ledger_run_history where claimed_at between '2024-01-10' and "
-            "'2024-01-11'",
-            "ledger_claimed",
-        ),
-        ("select * from ledger_duplicates where at between '2024-01-10' and '2024-01-11'",
-         "ledger_event_at"),
-        ("select * from ledger_open_items where item = 'stuck'", "ledger_open"),
-    ):  # fmt: skip
-        plan = "\n".join(line for (line,) in ask(f"explain {sql}"))
+
+
+def plan_of(view_and_condition: str) -> str:
+    return "\n".join(line for (line,) in ask(f"explain select * from ledger_{view_and_condition}"))
+
+
+@pytest.mark.usefixtures("long_history")
+def test_a_range_is_found_by_index() -> None:
+    for view_and_condition, *indexes in (
+        ("daily_summary where day = '2024-01-10'", *TIMES),
+        ("task_health_between('2024-01-10', '2024-01-11')", *TIMES),
+        (f"run_history where claimed_at {A_DAY}", "ledger_claimed"),
+        (f"duplicates where at {A_DAY}", "ledger_event_at"),
+        (f"decisions where at {A_DAY}", "ledger_event_at"),
+        ("open_items where item = 'stuck'", "ledger_open"),
+    ):
+        plan = plan_of(view_and_condition)
         for index in indexes:
             assert index in plan, plan
+
+
+@pytest.mark.usefixtures("long_history")
+def test_a_key_an_execution_and_the_latest_are_found_by_index_alone() -> None:
+    for view_and_condition, *indexes in (
+        ("run_history where key = 'key 5'", *KEYS),
+        ("run_history where key in ('key 5', 'key 6')", *KEYS),
+        ("run_history where key = 'key 5' and retired_at is null", KEYS[0]),
+        (f"run_history where key = ({KEY_OF_5})", *KEYS, ID),
+        (f"run_history where key = any (array({KEY_OF_5}))", *KEYS, ID),
+        ("run_history join ledger_run_details using (execution_id) where key = 'key 5'", *KEYS),
+        ("attempts where key = 'key 5'", *KEYS, STORY),
+        ("duplicates where key = 'key 5'", *KEYS, STORY),
+        ("decisions where key = 'key 5'", *KEYS, STORY),
+        ("run_history where execution_id = 5", ID),
+        ("run_details where execution_id = 5", ID),
+        ("attempts where execution_id = 5", ID, STORY),
+        ("duplicates where execution_id = 5", ID, STORY),
+        ("decisions where execution_id = 5", ID, STORY),
+        ("run_history order by execution_id desc limit 10", ID),
+        ("run_history where task_name = 'task' order by execution_id desc limit 10", ID),
+        ("run_history where task_name = 'nothing'", "ledger_by_task"),
+    ):
+        plan = plan_of(view_and_condition)
+        for index in indexes:
+            assert index in plan, plan
+        assert "Seq Scan" not in plan, plan
+
+
+def test_a_key_shows_its_executions_live_and_retired() -> None:
+    twice = RunHistory.objects.filter(task_name=PAYROLL, retired_reason__startswith="cleared").get()
+    rows = RunHistory.objects.filter(key=twice.key).order_by("execution_id")
+    assert [row.retired_at is None for row in rows] == [False, True]
 
 
 class TestGranting:
