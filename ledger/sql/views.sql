@@ -113,20 +113,10 @@ comment on column ledger_decisions.execution_id is 'The execution.';
 comment on column ledger_decisions.task_name is 'The Celery task''s name.';
 comment on column ledger_decisions.key is 'The execution''s key.';
 
--- Each day by itself, so that a condition on the day is one on the loop. It begins with the day of the
--- lowest ids: an index on the time would find the first claim, and cost every run.
+-- Each day by itself, so that a condition on the day is one on the loop, and no sort is larger than a day. It
+-- begins with the day of the lowest ids: an index on the time would find the first claim, and cost every run.
 create or replace view ledger_daily_summary as
-select days.day, happened.task_name,
-    count(*) filter (where kind = 'claimed') as executions,
-    count(*) filter (where state = 'completed') as completed,
-    count(*) filter (where state = 'failed') as failed,
-    count(*) filter (where state = 'held') as held,
-    count(*) filter (where state = 'running') as running,
-    count(*) filter (where attempt > 1) as retried,
-    count(*) filter (where kind = 'skipped') as duplicates,
-    count(*) filter (where kind = 'failed') as failures,
-    count(*) filter (where kind = 'abandoned') as workers_lost,
-    round(percentile_cont(0.5) within group (order by seconds)::numeric, 3) as p50_seconds
+select days.day, happened.*
 from (
     select day::date from generate_series(
         (select min(claimed_at) from (
@@ -135,17 +125,30 @@ from (
         (select ledger_now())::date, interval '1 day') day
 ) days
 cross join lateral (
-    select e.task_name, 'claimed' as kind, e.state, e.attempt,
-        extract(epoch from e.completed_at - e.started_at)::double precision as seconds
-    from ledger_taskexecution e
-    where e.claimed_at >= days.day::timestamptz and e.claimed_at < (days.day + 1)::timestamptz
-    union all
-    select e.task_name, v.kind, null, null, null
-    from ledger_executionevent v join ledger_taskexecution e on e.id = v.execution_id
-    where v.at >= days.day::timestamptz and v.at < (days.day + 1)::timestamptz
-        and v.kind in ('skipped', 'failed', 'abandoned')
-) happened
-group by days.day, happened.task_name;
+    select task_name,
+        count(*) filter (where kind = 'claimed') as executions,
+        count(*) filter (where state = 'completed') as completed,
+        count(*) filter (where state = 'failed') as failed,
+        count(*) filter (where state = 'held') as held,
+        count(*) filter (where state = 'running') as running,
+        count(*) filter (where attempt > 1) as retried,
+        count(*) filter (where kind = 'skipped') as duplicates,
+        count(*) filter (where kind = 'failed') as failures,
+        count(*) filter (where kind = 'abandoned') as workers_lost,
+        round(percentile_cont(0.5) within group (order by seconds)::numeric, 3) as p50_seconds
+    from (
+        select e.task_name, 'claimed' as kind, e.state, e.attempt,
+            date_part('epoch', e.completed_at - e.started_at) as seconds
+        from ledger_taskexecution e
+        where e.claimed_at >= days.day::timestamptz and e.claimed_at < (days.day + 1)::timestamptz
+        union all
+        select e.task_name, v.kind, null, null, null
+        from ledger_executionevent v join ledger_taskexecution e on e.id = v.execution_id
+        where v.at >= days.day::timestamptz and v.at < (days.day + 1)::timestamptz
+            and v.kind in ('skipped', 'failed', 'abandoned')
+    ) either
+    group by task_name
+) happened;
 
 comment on view ledger_daily_summary is 'One row per day and task: what was claimed that day and how it stands now, and what happened that day.';
 comment on column ledger_daily_summary.day is 'A day of the session''s time zone.';

@@ -204,6 +204,21 @@ def test_a_key_shows_its_executions_live_and_retired() -> None:
     assert [row.retired_at is None for row in rows] == [False, True]
 
 
+@pytest.mark.usefixtures("long_history")
+def test_a_summary_of_many_days_sorts_no_more_than_a_day() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("set work_mem = '1MB'")
+        try:
+            plan = ask(
+                "explain (analyze) select * from ledger_daily_summary where day < '2024-03-01'"
+            )
+        finally:
+            cursor.execute("reset work_mem")
+    methods = [line for (line,) in plan if "Sort Method" in line]
+    assert methods
+    assert all("quicksort" in line for line in methods), methods
+
+
 class TestGranting:
     ROLE = "ledger_reader_of_a_test"
 
