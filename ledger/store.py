@@ -162,10 +162,8 @@ def published(connection: Connection, key: str, args_hash: str) -> tuple[str, st
         "where key = %s and retired_at is null and args_hash = %s and ("
         "state = 'completed' and (expires_at is null or expires_at > ledger_now()) "
         "or state = 'running' and task_id <> '' and exists ("
-        "select from pg_locks l join pg_stat_activity a using (pid) "
-        "where l.locktype = 'advisory' and l.objsubid = 1 and l.granted "
-        "and l.database = (select oid from pg_database where datname = current_database()) "
-        "and (l.classid::bigint << 32 | l.objid::bigint) = ledger_lock_id(e.key) "
+        "select from ledger_locked() l join pg_stat_activity a using (pid) "
+        "where l.lock = ledger_lock_id(e.key) "
         "and a.xact_start < e.started_at + interval '1 second'))"
     )
     return _send(connection, sql, (key, args_hash)).fetchone()

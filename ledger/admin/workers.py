@@ -1,4 +1,4 @@
-"""Whether an execution's worker is alive: asked of ``pg_locks``, without taking its lock."""
+"""Whether an execution's worker is alive: asked of the locks, without taking its own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from django.db.models import QuerySet
 from ..models import State, TaskExecution
 from ..sweep import RECOVERY_GRACE
 
-# An advisory lock of one bigint shows as its two halves, and objsubid 1.
-_UNLOCKED = """
-    not exists (
-        select from pg_locks
-        where locktype = 'advisory' and objsubid = 1 and granted
-            and database = (select oid from pg_database where datname = current_database())
-            and (classid::bigint << 32) | objid::bigint = ledger_lock_id(ledger_taskexecution.key)
-    )
-"""
+_UNLOCKED = "ledger_lock_id(ledger_taskexecution.key) not in (select lock from ledger_locked())"
 
 
 def without_worker(executions: QuerySet[TaskExecution]) -> QuerySet[TaskExecution]:

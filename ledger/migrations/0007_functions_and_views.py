@@ -1,13 +1,16 @@
-"""Replaces the views for reporting by those of ``sql/views.sql``."""
+"""Replaces functions and views by those of ``sql/``; all of it is ``create or replace``."""
 
 from pathlib import Path
 
 from django.db import migrations
 
-VIEWS = Path(__file__).parents[1] / "sql" / "views.sql"
+SQL = Path(__file__).parents[1] / "sql"
 
 
 class Migration(migrations.Migration):
     dependencies = [("ledger", "0006_reporting")]
 
-    operations = [migrations.RunSQL(VIEWS.read_text(), migrations.RunSQL.noop)]
+    operations = [
+        migrations.RunSQL((SQL / name).read_text(), migrations.RunSQL.noop)
+        for name in ("functions.sql", "figures.sql", "views.sql")
+    ]

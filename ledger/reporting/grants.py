@@ -34,6 +34,7 @@ DETAILS = RunDetails._meta.db_table
 FUNCTIONS = [
     "ledger_now()",
     "ledger_lock_id(text)",
+    "ledger_locked()",
     "ledger_task_health_between(timestamptz, timestamptz)",
 ]
 _MAY_DO_MORE = """

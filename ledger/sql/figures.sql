@@ -75,16 +75,13 @@ end $$;
 
 -- OPEN executions by task. LOCKS FIRST, THEN ROWS, as everywhere: what was locked when the locks were read
 -- may have ended since, but what is running afterwards, for longer than p_grace, and was not locked, has
--- no worker. Takes no lock itself, which a delivery at that moment would find taken.
+-- no worker.
 create or replace function ledger_open_figures(p_grace interval)
 returns table (task_name varchar, running bigint, failed bigint, held bigint, stuck bigint,
     oldest_running double precision, crashes integer)
 language plpgsql volatile as $$
 declare
-    locked bigint[] := array(
-        select classid::bigint << 32 | objid::bigint from pg_locks
-        where locktype = 'advisory' and objsubid = 1 and granted
-            and database = (select oid from pg_database where datname = current_database()));
+    locked bigint[] := array(select lock from ledger_locked());
     moment timestamptz := ledger_now();
 begin
     return query

@@ -18,6 +18,18 @@ language sql volatile parallel safe as $$ select clock_timestamp() $$;
 create or replace function ledger_lock_id(p_key text) returns bigint
 language sql immutable strict parallel safe as $$ select hashtextextended(p_key, 4992370221) $$;
 
+-- The locks that somebody holds, run locks among them, seen without trying one: a try would be taken for a
+-- run by a delivery at that moment. It shows what is held while the query runs, not when its snapshot was
+-- taken; whoever must not take a run that ends meanwhile for one without a worker asks in a statement before
+-- the one that reads the rows. An advisory lock of one bigint shows as its two halves, and objsubid 1.
+-- Stable, although locks come and go, so that it becomes a part of the query that asks.
+create or replace function ledger_locked() returns table (lock bigint, pid integer)
+language sql stable as $$
+    select classid::bigint << 32 | objid::bigint, pid from pg_locks
+    where locktype = 'advisory' and objsubid = 1 and granted
+        and database = (select oid from pg_database where datname = current_database())
+$$;
+
 -- Appends to an execution's story. Times are the database's.
 create or replace function ledger_record(
     p_execution bigint, p_kind text, p_attempt integer, p_task_id text, p_worker text,

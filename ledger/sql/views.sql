@@ -221,22 +221,19 @@ comment on column ledger_task_health.p50_seconds is 'Median duration of those th
 comment on column ledger_task_health.p95_seconds is '95 in 100 took no longer.';
 comment on column ledger_task_health.p99_seconds is '99 in 100 took no longer.';
 
--- Whether a running one's worker is alive is whether anybody holds its run lock, seen without trying it. A
--- claim takes its lock a moment later, hence the five seconds. A replica does not see the locks.
+-- Whether a running one's worker is alive is whether anybody holds its run lock. A claim takes its lock a
+-- moment later, hence the five seconds. Its rows are older than its locks: what ends at that moment may show
+-- as stuck once. A replica does not see the locks.
 create or replace view ledger_open_items as
-select case when e.state = 'held' then 'held' when locks.held is null
-            and e.started_at < (select ledger_now()) - interval '5 seconds' and not pg_is_in_recovery()
+select case when e.state = 'held' then 'held'
+        when e.started_at < (select ledger_now()) - interval '5 seconds' and not pg_is_in_recovery()
+            and ledger_lock_id(e.key) not in (select lock from ledger_locked())
         then 'stuck' else 'running' end as item,
     e.id as execution_id, null::bigint as follow_up_id, e.task_name, e.key, e.attempt as tries,
     coalesce(held.at, e.started_at) as since,
     round(extract(epoch from (select ledger_now()) - coalesce(held.at, e.started_at)), 3) as seconds,
     e.worker, e.task_id, held.reason as detail
 from ledger_taskexecution e
-left join (
-    select distinct (classid::bigint << 32) | objid::bigint as held from pg_locks
-    where locktype = 'advisory' and objsubid = 1 and granted
-        and database = (select oid from pg_database where datname = current_database())
-) locks on locks.held = ledger_lock_id(e.key)
 left join lateral (
     select v.at, v.reason from ledger_executionevent v
     where v.execution_id = e.id and v.kind = 'held' order by v.id desc limit 1

@@ -265,6 +265,20 @@ class TestGranting:
                     reader.execute(statement.encode())
         assert RunHistory.objects.count() == TaskExecution.objects.count()
 
+    def test_the_role_may_call_what_the_views_call_where_not_everybody_may(self) -> None:
+        every = "execute on all functions in schema public"
+        with connection.cursor() as cursor:
+            cursor.execute(f"revoke {every} from public")
+            try:
+                ledger("grant-reporting", self.ROLE, "--create")
+                with self.connected() as reader:
+                    for view in VIEWS:
+                        assert reader.execute(f"select from {view}".encode()).fetchall(), view
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        reader.execute("select ledger_lock('key')")
+            finally:
+                cursor.execute(f"grant {every} to public")
+
     def test_details_are_granted_and_taken_away_by_name(self) -> None:
         ledger("grant-reporting", self.ROLE, "--create", "--with-details")
         with self.connected() as reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 import psycopg
@@ -28,6 +29,7 @@ from ledger.testing import Clock
 from tests.ledger.death import die, dies
 from tests.ledger.marks import commits
 from tests.ledger.metrics.conftest import Scrape
+from tests.ledger.threads import PATIENCE, Elsewhere
 from tests.testapp.models import Effect
 from tests.workers import ROOT, process_environment, wait_until
 
@@ -55,6 +57,19 @@ def notify(employee: int) -> str:
 def wire(transaction: int) -> str:
     raise OSError("the line went dead")
 
+
+SLOW_LOCKS = """
+    alter function ledger_locked rename to ledger_locked_at_once;
+    create function ledger_locked() returns table (lock bigint, pid integer)
+    language plpgsql volatile as $$ begin
+        perform pg_advisory_xact_lock_shared(0);
+        return query select * from ledger_locked_at_once();
+    end $$
+"""
+LOCKS_AS_THEY_WERE = """
+    drop function ledger_locked;
+    alter function ledger_locked_at_once rename to ledger_locked
+"""
 
 lives: list[int] = []
 
@@ -256,6 +271,37 @@ class TestGauges:
         alive.autocommit = False
         alive.execute("select pg_advisory_xact_lock(ledger_lock_id(key)) from ledger_taskexecution")
         assert scrape()[stuck] == 0
+
+    def test_what_ends_while_the_locks_are_about_to_be_read_is_not_stuck(
+        self, session: Callable[[], psycopg.Connection]
+    ) -> None:
+        other = session()
+        looking: list[Future[int]] = []
+
+        @idempotent_task()
+        def looked_at() -> None:
+            looking.append(elsewhere.call(stuck))
+            wait_until(
+                lambda: other.execute("select pid from pg_locks where not granted").fetchone(),
+                what="the look at the gate",
+            )
+
+        def stuck() -> int:
+            with connection.cursor() as cursor:
+                cursor.execute("select sum(stuck) from ledger_open_figures('-1 minute')")
+                return int(cursor.fetchone()[0] or 0)
+
+        other.execute("select pg_advisory_lock(0)")
+        other.execute(SLOW_LOCKS)
+        try:
+            with Elsewhere() as elsewhere:
+                try:
+                    looked_at()
+                finally:
+                    other.execute("select pg_advisory_unlock(0)")
+                assert looking[0].result(PATIENCE) == 0
+        finally:
+            other.execute(LOCKS_AS_THEY_WERE)
 
     def test_workers_lost_in_a_row_end_with_the_execution(self, scrape: Scrape) -> None:
         crashes = f"ledger_crashes_in_a_row{{task={DEADLY}}}"
