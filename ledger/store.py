@@ -276,11 +276,10 @@ def purge(connection: Connection, retention: dt.timedelta, batch: int) -> int:
     return int(_value(connection, "select ledger_purge(%s, %s)", (retention, batch)))
 
 
-def settled(connection: Connection, patience: dt.timedelta) -> list[int] | None:
-    """The ids of executions, events and steps up to which no row can appear any more, or None where
+def settled(connection: Connection, patience: dt.timedelta) -> list[int]:
+    """The ids of executions, events and steps up to which no row can appear any more; 0, 0, 0 where
     somebody goes on writing for longer than that."""
-    ids: list[int] | None = _value(connection, "select ledger_settled(%s)", (patience,))
-    return ids
+    return _value(connection, "select ledger_settled(%s)", (patience,)) or [0, 0, 0]
 
 
 def tally_on(connection: Connection, batch: int, execution: int, event: int) -> bool:
@@ -288,6 +287,12 @@ def tally_on(connection: Connection, batch: int, execution: int, event: int) -> 
     to do."""
     sql = "select ledger_tally_on(%s, %s, %s)"
     return bool(_value(connection, sql, (batch, execution, event)))
+
+
+def seal_batch(connection: Connection, kind: str, upto: int, batch: int) -> int:
+    """Seal up to ``batch`` rows of a kind, up to a settled id; returns how many were looked at, 0
+    where somebody else is sealing."""
+    return int(_value(connection, "select ledger_seal_batch(%s, %s, %s)", (kind, upto, batch)))
 
 
 def steps(connection: Connection, execution_id: int) -> dict[str, str]:

@@ -12,10 +12,11 @@ import logging
 from collections.abc import Callable
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import store
 from .conf import setting
-from .evidence.sealing import PATIENCE, seal
+from .evidence.sealing import seal
 from .models import State, TaskExecution
 
 logger = logging.getLogger("ledger")
@@ -23,36 +24,37 @@ logger = logging.getLogger("ledger")
 TALLY_BATCH = 50_000
 """Rows counted in one transaction, which takes well under a second."""
 
+PATIENCE = dt.timedelta(seconds=1)
+"""How long transactions that are writing to the ledger may take to end; else what they leave is
+counted and sealed by the next sweep."""
+
 RECOVERY_GRACE = dt.timedelta(seconds=5)
 """A running row younger than this may be between its claim and its lock."""
 
 
 def sweep(database: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
-    """Retire what has expired, seal what became history, and purge what is past its retention;
-    returns how many were retired and purged.
+    """Retire what has expired, count and seal what became history, and purge what is past its
+    retention; returns how many were retired and purged.
 
     Works in batches with SKIP LOCKED: several sweeps at once share the work, but only one of them
-    seals or purges at a time. Before that it counts what has happened since the last one, so that
-    figures need not.
+    counts, seals or purges at a time.
     """
     connection = connections[database]
-    tally(database)
     batch = setting("SWEEP_BATCH")
     retention = dt.timedelta(days=setting("RETENTION_DAYS"))
     retired = _all_batches(lambda: store.retire_expired(connection, batch), batch)
-    seal(database, batch)
+    settled = store.settled(connection, PATIENCE)
+    tally(connection, settled)
+    seal(connection, settled, batch)
     purged = _all_batches(lambda: store.purge(connection, retention, batch), batch)
     return {"retired": retired, "purged": purged}
 
 
-def tally(database: str = DEFAULT_DB_ALIAS) -> None:
-    """Count what has happened, so that figures need not. What somebody is writing at this moment,
-    for longer than ``PATIENCE``, is left to the next time."""
-    connection = connections[database]
-    if settled := store.settled(connection, PATIENCE):
-        executions, events, _ = settled
-        while store.tally_on(connection, TALLY_BATCH, executions, events):
-            pass
+def tally(connection: BaseDatabaseWrapper, settled: list[int]) -> None:
+    """Count what has happened, up to settled ids, so that figures need not."""
+    executions, events, _ = settled
+    while store.tally_on(connection, TALLY_BATCH, executions, events):
+        pass
 
 
 def _all_batches(one_batch: Callable[[], int], size: int) -> int:

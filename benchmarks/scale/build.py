@@ -9,7 +9,8 @@ from django.db import connections
 from psycopg import sql
 from rich.progress import Progress
 
-from ledger.sweep import tally
+from ledger import store
+from ledger.sweep import PATIENCE, tally
 
 HISTORY = (Path(__file__).parent / "history.sql").read_text()
 CHUNK = 250_000
@@ -71,7 +72,8 @@ def _fill(alias: str, rows: int) -> None:
             progress.update(bar, description=f"vacuum of {table}")
             cursor.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(f"ledger_{table}")))
         progress.update(bar, description="tally")
-        tally(alias)  # as the sweep does
+        settled = store.settled(connections[alias], PATIENCE)
+        tally(connections[alias], settled)  # as the sweep does
         cursor.execute("checkpoint")
 
 

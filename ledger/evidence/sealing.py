@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
-from django.db import connections
+from typing import TYPE_CHECKING
 
 from .. import store
 from .models import Seal
 
-PATIENCE = dt.timedelta(seconds=1)
-"""How long transactions that are writing to the ledger may take to end; else the next sweep seals
-what they leave."""
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper as Connection
 
 
-def seal(database: str, batch: int) -> int:
-    """Seal what became history since the last time, ``batch`` rows a link; returns how many rows
-    were looked at. One at a time: where another sweep is sealing, there is nothing to do."""
-    settled = store.settled(connections[database], PATIENCE)
-    with connections[database].cursor() as cursor:
-        total = 0
-        for kind, upto in zip(Seal.Kind, settled or (0, 0, 0), strict=True):
-            while True:
-                cursor.execute("select ledger_seal_batch(%s, %s, %s)", [kind.value, upto, batch])
-                (done,) = cursor.fetchone()
-                if not done:
-                    break
-                total += done
+def seal(connection: Connection, settled: list[int], batch: int) -> int:
+    """Seal what became history since the last time, up to settled ids, ``batch`` rows a link;
+    returns how many rows were looked at. One at a time: where another sweep is sealing, there is
+    nothing to do."""
+    total = 0
+    for kind, upto in zip(Seal.Kind, settled, strict=True):
+        while done := store.seal_batch(connection, kind, upto, batch):
+            total += done
     return total

@@ -14,7 +14,9 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+from ledger import store
 from ledger.evidence.sealing import seal
+from ledger.sweep import PATIENCE
 
 PAYROLL = "payroll.tasks.process_payroll"
 TRANSFER = "payroll.tasks.financial_transaction"
@@ -145,7 +147,7 @@ def _make() -> None:
         "values (%s, 'payroll.tasks.notify_payslip', 'notify-16', '{}', ledger_now(), 2, %s)",
         sure.id, "OperationalError('the broker is down')",
     )  # fmt: skip
-    seal("default", 1000)
+    seal(connection, store.settled(connection, PATIENCE), 1000)
 
 
 def _ask(at: str | None, sql: str, *values: Any) -> Any:

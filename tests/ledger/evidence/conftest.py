@@ -9,7 +9,6 @@ import psycopg
 import pytest
 
 from ledger import idempotent_task
-from ledger.evidence import sealing
 from ledger.evidence.verify import Verification
 from ledger.execution import current_execution
 from tests.testapp.models import Effect
@@ -30,7 +29,7 @@ def in_steps(employee: int) -> None:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine's leftovers from the test before are waited for."""
-    monkeypatch.setattr(sealing, "PATIENCE", dt.timedelta(seconds=20))
+    monkeypatch.setattr("ledger.sweep.PATIENCE", dt.timedelta(seconds=20))
 
 
 @pytest.fixture

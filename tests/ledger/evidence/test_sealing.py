@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
-from ledger import idempotent_task
+from ledger import idempotent_task, store
 from ledger.evidence import sealing
 from ledger.evidence.models import Seal, UnsealedExecution
-from ledger.evidence.sealing import seal
 from ledger.models import ExecutionEvent, State, TaskExecution
 from ledger.sweep import sweep
 from tests.ledger.conftest import Clock
@@ -26,6 +25,10 @@ Sessions = Callable[[], psycopg.Connection]
 CLAIM = "select ledger_claim('key', 'task', '', '{}', null, 'exactly_once', '', '', '', 3, false)"
 
 
+def seal(batch: int) -> int:
+    return sealing.seal(connection, store.settled(connection, dt.timedelta(seconds=20)), batch)
+
+
 def sealed(kind: str = "execution") -> list[int]:
     """Ids, in the order in which they were sealed."""
     links = Seal.objects.filter(kind=kind, act="sealed").order_by("id")
@@ -36,8 +39,8 @@ def test_it_seals_in_batches_and_everything_once() -> None:
     for employee in range(7):
         pay(employee)
         pay(employee)
-    assert seal("default", 3) == 14
-    assert seal("default", 3) == 0
+    assert seal(3) == 14
+    assert seal(3) == 0
     assert sealed() == sorted(TaskExecution.objects.values_list("id", flat=True))
     assert sealed("event") == sorted(ExecutionEvent.objects.values_list("id", flat=True))
     assert [len(link.ids) for link in Seal.objects.filter(kind="execution").order_by("id")] == [
@@ -85,7 +88,7 @@ def test_one_that_never_completes_is_sealed_when_it_is_retired(clock: Clock) -> 
 def test_an_id_that_was_drawn_earlier_and_commits_later_is_not_missed(
     session: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "PATIENCE", dt.timedelta(milliseconds=50))
+    monkeypatch.setattr("ledger.sweep.PATIENCE", dt.timedelta(milliseconds=50))
     slow = session()
     slow.execute("begin")
     slow.execute(CLAIM)
@@ -160,9 +163,9 @@ def test_one_sweep_seals_at_a_time_and_none_waits(session: Sessions) -> None:
     other.execute("begin")
     other.execute("select pg_advisory_xact_lock(ledger_chain_lock_id())")
     pay(1)
-    assert seal("default", 10) == 0
+    assert seal(10) == 0
     other.execute("commit")
-    assert seal("default", 10) == 1
+    assert seal(10) == 1
 
 
 def test_sweeps_purges_runs_and_verifications_at_once_leave_a_whole_chain(clock: Clock) -> None:
