@@ -273,11 +273,34 @@ class Tally(models.Model):
         return f"{self.task_name} {self.outcome}: {self.total}"
 
 
+class Rollup(models.Model):
+    """What a task's executions that were claimed within a span came to, up to ``TallyMark``, and
+    the duplicates answered in it, in one or more rows that add up: see sql/figures.sql."""
+
+    id = models.BigAutoField(primary_key=True)
+    minutes = models.SmallIntegerField(help_text="the span's length: 15, or 1440, a day of UTC")
+    began = models.DateTimeField()
+    task_name = models.CharField(max_length=MAX_TASK_NAME)
+    outcome = models.CharField(max_length=20, help_text="the state it ended in, or skipped")
+    total = models.BigIntegerField()
+    bins = ArrayField(
+        models.SmallIntegerField(null=True), help_text="ledger_bin of their durations, or null"
+    )
+    numbers = ArrayField(models.BigIntegerField(), help_text="how many are in each bin")
+
+    class Meta:
+        default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["minutes", "began"], name="ledger_rollup_began")]
+
+    def __str__(self) -> str:
+        return f"{self.task_name} {self.outcome} from {self.began} on: {self.total}"
+
+
 class TallyMark(models.Model):
-    """How far the tally is: one row."""
+    """How far the tally and the rollup are: one row."""
 
     id = models.SmallIntegerField(primary_key=True)
-    execution = models.BigIntegerField(help_text="executions up to this id are in the tally")
+    execution = models.BigIntegerField(help_text="executions up to this id are counted")
     event = models.BigIntegerField(help_text="events up to this id are")
     unfinished = ArrayField(
         models.BigIntegerField(), help_text="executions among them that are not"

@@ -1,8 +1,8 @@
 -- Figures for those who watch: exact, and cheap however long the history is.
 --
--- A total is what was counted up to a mark (ledger_tally), plus the rows behind the mark, one by one. The
--- sweep moves the mark, and a purge adds what it deletes uncounted, so a total never goes down. Nothing
--- of it costs a claim or a completion anything.
+-- A total is what was counted up to a mark (ledger_tally), plus the rows behind the mark, one by one; what ran
+-- when is rolled up to the same mark (ledger_rollup). The sweep moves the mark, and the purge deletes
+-- nothing behind it, so a total never goes down. Nothing of it costs a claim or a completion anything.
 
 -- TOTALS by task: 'completed' executions, and events by kind. The mark and the rows behind it are read in
 -- the snapshot of the calling query, which a stable function shares: between two, a sweep could come.
@@ -29,9 +29,47 @@ begin
     ) part group by 1, 2;
 end $$;
 
+-- A duration's bin: each ends 5 % higher than the one before it, so that its middle (ledger_bin_middle, in
+-- seconds) is within 2.5 % of all that is in it. Below a tenth of a millisecond there is but one.
+create or replace function ledger_bin(p_took interval) returns smallint
+language sql immutable parallel safe as $$
+    select ceil(ln(greatest(extract(epoch from p_took)::float8, 0.0001)) / ln(1.05))::smallint
+$$;
+
+create or replace function ledger_bin_middle(p_bin smallint) returns double precision
+language sql immutable parallel safe as $$ select 2 * 1.05 ^ p_bin / (1 + 1.05) $$;
+
+-- What is not rolled up yet of a range: executions by when they were claimed, and duplicates ('skipped') by
+-- when they were answered. A completed one has its duration's bin, from the beginning of the attempt that did
+-- it; one that a person released as completed has none.
+create or replace function ledger_not_rolled_up(p_since timestamptz, p_until timestamptz)
+returns table (at timestamptz, task_name varchar, outcome varchar, bin smallint)
+language plpgsql stable set plan_cache_mode = force_custom_plan as $$
+declare
+    mark ledger_tallymark;
+begin
+    select * into mark from ledger_tallymark;
+    return query
+    select x.claimed_at, x.task_name, x.state,
+            case when x.completed_at is not null and not exists (
+                    select from ledger_executionevent e where e.execution_id = x.id and e.kind = 'released')
+                then ledger_bin(x.completed_at - x.started_at) end
+        from (
+            select * from ledger_taskexecution where id > coalesce(mark.execution, 0)
+            union all
+            select * from ledger_taskexecution where id = any(mark.unfinished)
+        ) x
+        where x.claimed_at >= p_since and x.claimed_at < p_until
+    union all
+    select e.at, x.task_name, e.kind, null from ledger_executionevent e
+        join ledger_taskexecution x on x.id = e.execution_id
+        where e.id > coalesce(mark.event, 0) and e.kind = 'skipped' and e.at >= p_since and e.at < p_until;
+end $$;
+
 -- TALLY: move the mark on by one batch, towards ids below which no row can appear any more
 -- (ledger_settled); true while there is more to do. What has neither completed nor retired when the mark
--- passes it is kept by id, and counted when it has.
+-- passes it is kept by id, and counted when it has. Both tables' rows are replaced by ones that add what is
+-- new; the rollup's are of quarters of an hour, which every time zone's days consist of, and of UTC's days.
 create or replace function ledger_tally_on(p_batch integer, p_execution bigint, p_event bigint)
 returns boolean language plpgsql volatile set plan_cache_mode = force_custom_plan as $$
 declare
@@ -49,17 +87,21 @@ begin
     to_event := greatest(mark.event, least(mark.event + p_batch, p_event));
     -- One statement, and so one snapshot: what completes meanwhile is either counted or unfinished.
     with seen as materialized (
-        select id, task_name, completed_at is not null as completed, retired_at is not null as retired
+        select id, task_name, state, claimed_at, completed_at - started_at as took,
+                completed_at is not null as completed, retired_at is not null as retired
             from ledger_taskexecution where id > mark.execution and id <= to_execution
         union all
-        select id, task_name, completed_at is not null, retired_at is not null
+        select id, task_name, state, claimed_at, completed_at - started_at,
+                completed_at is not null, retired_at is not null
             from ledger_taskexecution where id = any(mark.unfinished)
+    ), happened as materialized (
+        select x.task_name, e.kind, e.at from ledger_executionevent e
+            join ledger_taskexecution x on x.id = e.execution_id
+            where e.id > mark.event and e.id <= to_event
     ), counted as (
         select task_name, 'completed' as outcome, count(*) as n from seen where completed group by 1
         union all
-        select x.task_name, e.kind, count(*) from ledger_executionevent e
-            join ledger_taskexecution x on x.id = e.execution_id
-            where e.id > mark.event and e.id <= to_event group by 1, 2
+        select task_name, kind, count(*) from happened group by 1, 2
     ), before as (
         delete from ledger_tally returning task_name, outcome, total
     ), added as (
@@ -67,6 +109,34 @@ begin
             select task_name, outcome, sum(n) from (
                 table counted union all table before
             ) both_of_them group by 1, 2
+    ), by_hand as (
+        select execution_id from ledger_executionevent where kind = 'released'
+            and (execution_id > mark.execution and execution_id <= to_execution
+                or execution_id = any(mark.unfinished))
+    ), final as (
+        select claimed_at as at, task_name, state as outcome,
+                case when completed and id not in (table by_hand) then ledger_bin(took) end as bin
+            from seen where completed or retired
+        union all
+        select at, task_name, kind, null from happened where kind = 'skipped'
+    ), fresh as materialized (
+        select minutes, date_bin(make_interval(mins => minutes), at, '2000-01-01 00:00+00') as began,
+                task_name, outcome, bin, count(*) as n
+            from final, (values (15), (1440)) spans(minutes) group by 1, 2, 3, 4, 5
+    ), stale as (
+        delete from ledger_rollup r using (select distinct minutes, began from fresh) touched
+            where r.minutes = touched.minutes and r.began = touched.began
+            returning r.minutes, r.began, r.task_name, r.outcome, r.bins, r.numbers
+    ), rolled as (
+        insert into ledger_rollup (minutes, began, task_name, outcome, total, bins, numbers)
+            select minutes, began, task_name, outcome, sum(n), array_agg(bin), array_agg(n) from (
+                select minutes, began, task_name, outcome, bin, sum(n) as n from (
+                    table fresh
+                    union all
+                    select minutes, began, task_name, outcome, b.bin, b.n
+                        from stale, unnest(bins, numbers) b(bin, n)
+                ) parts group by 1, 2, 3, 4, 5
+            ) whole group by 1, 2, 3, 4
     )
     update ledger_tallymark set execution = to_execution, event = to_event,
         unfinished = array(select id from seen where not completed and not retired);
@@ -130,24 +200,4 @@ begin
         extract(epoch from moment - p_retention - outlived));
     outbox_lag := greatest(0, extract(epoch from moment -
         (select min(created_at) from ledger_outboxmessage where published_at is null)));
-end $$;
-
--- Called by a purge in its own transaction, before it deletes these. The mark may not move meanwhile. It
--- adds rows rather than to rows, so that purges do not wait for each other; the next tally sums them up.
-create or replace function ledger_tally_purged(p_doomed bigint[])
-returns void language plpgsql volatile as $$
-declare
-    mark ledger_tallymark;
-begin
-    select * into mark from ledger_tallymark for share;
-    insert into ledger_tally (task_name, outcome, total)
-        select task_name, outcome, sum(n) from (
-            select task_name, 'completed' as outcome, count(*) as n from ledger_taskexecution
-                where id = any(p_doomed) and completed_at is not null
-                    and (id > coalesce(mark.execution, 0) or id = any(mark.unfinished)) group by 1
-            union all
-            select x.task_name, e.kind, count(*) from ledger_executionevent e
-                join ledger_taskexecution x on x.id = e.execution_id
-                where e.execution_id = any(p_doomed) and e.id > coalesce(mark.event, 0) group by 1, 2
-        ) uncounted group by 1, 2;
 end $$;

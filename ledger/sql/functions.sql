@@ -404,12 +404,14 @@ begin
     return swept;
 end $$;
 
--- PURGE history older than the retention, one batch. The setting opens the guard that otherwise
--- refuses every deletion; it ends with the transaction. What goes is noted in the chain of seals
+-- PURGE history older than the retention, one batch, of what the figures have counted (figures.sql); a mark
+-- that is read too early only leaves more. The setting opens the guard that otherwise refuses every
+-- deletion; it ends with the transaction. What goes is noted in the chain of seals
 -- (evidence.sql): whoever cannot have the chain's lock leaves the purge to whoever has it, rather than wait.
 create or replace function ledger_purge(p_retention interval, p_batch integer)
 returns bigint language plpgsql volatile as $$
 declare
+    mark record;
     doomed bigint[];
     steps bigint[];
     events bigint[];
@@ -418,15 +420,17 @@ begin
         return 0;
     end if;
     perform set_config('ledger.purging', 'on', true);
-    select array_agg(id) into doomed from (
-        select id from ledger_taskexecution
+    select * into mark from ledger_tallymark;
+    select coalesce(array_agg(id), '{}') into doomed from (
+        select id from ledger_taskexecution x
         where retired_at < ledger_now() - p_retention
+            and id <= mark.execution and id <> all(mark.unfinished)
+            and not exists (select from ledger_executionevent v
+                where v.execution_id = x.id and v.id > mark.event)
             and not exists (select from ledger_outboxmessage m
-                where m.execution_id = ledger_taskexecution.id and m.published_at is null)
+                where m.execution_id = x.id and m.published_at is null)
         order by retired_at limit p_batch for update skip locked
     ) old;
-    perform ledger_tally_purged(doomed);
-    doomed := coalesce(doomed, '{}');
     delete from ledger_outboxmessage where execution_id = any(doomed);
     with gone as (delete from ledger_executionstep where execution_id = any(doomed) returning id)
         select coalesce(array_agg(id order by id), '{}') into steps from gone;

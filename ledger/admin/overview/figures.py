@@ -1,6 +1,7 @@
 """The overview's figures, in SQL.
 
-History may have ten million rows, so nothing here reads more than the range, as a range of ids.
+History may have ten million rows, so what ran when is read from what the sweep has rolled up; only
+what it has not got to yet is counted row by row.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from ...conf import setting
-from ...models import State
+from ...models import ExecutionEvent, State
 from ...sweep import RECOVERY_GRACE
-from ..moments import DISORDER, first_id
 from .ranges import Range
 
 TIMEOUT = 10
-"""Seconds in which the server answers, or the range holds too much."""
+"""Seconds in which the server answers, or there is too much that no sweep has counted."""
 
 TROUBLE = [State.FAILED, State.HELD]
 OUTCOMES = [State.COMPLETED, *TROUBLE, State.RUNNING]
+DUPLICATES = ExecutionEvent.Kind.SKIPPED
 
 STEPS = """
 select generate_series(
@@ -35,36 +36,46 @@ select generate_series(
     ('1 ' || %(step)s)::interval)
 """
 
-RUNS = """
-select task_name, date_trunc(%(step)s, claimed_at at time zone %(zone)s), state, count(*)
-from ledger_taskexecution
-where id >= %(first)s and id < %(last)s and claimed_at >= %(since)s and claimed_at < %(until)s
+COUNTS = """
+select task_name, outcome, date_trunc(%(step)s, at at time zone %(zone)s), sum(n)::bigint
+from (
+    select task_name, outcome, began as at, total as n from ledger_rollup
+    where minutes = 15 and began >= %(since)s and began < %(until)s
+    union all
+    select task_name, outcome, at, 1 from ledger_not_rolled_up(%(since)s, %(until)s)
+) counted
 group by 1, 2, 3
 """
 
-# From the beginning of the attempt that completed. What a person released has none.
+# From the rollup of days as far as whole ones are within the range.
 DURATIONS = """
-select task_name, percentile_disc(array[0.5, 0.95, 0.99]) within group (
-    order by completed_at - started_at)
-from ledger_taskexecution
-where id >= %(first)s and id < %(last)s and claimed_at >= %(since)s and claimed_at < %(until)s
-    and completed_at is not null
-    and id not in (select execution_id from ledger_executionevent
-                   where kind = 'released' and id >= %(first_event)s)
-group by 1
-"""
-
-DUPLICATES = """
-select e.task_name, d.step, sum(d.duplicates)::bigint
-from (
-    select execution_id, date_trunc(%(step)s, at at time zone %(zone)s) as step,
-        count(*) as duplicates
-    from ledger_executionevent
-    where id >= %(first)s and id < %(last)s and at >= %(since)s and at < %(until)s
-        and kind = 'skipped'
+with bins as (
+    select task_name, bin, sum(n) as n
+    from (
+        select task_name, b.bin, b.n from ledger_rollup, unnest(bins, numbers) b (bin, n)
+        where outcome = 'completed' and minutes = 15
+            and (began >= %(since)s and began < %(first_day)s
+                or began >= %(last_day)s and began < %(until)s)
+        union all
+        select task_name, b.bin, b.n from ledger_rollup, unnest(bins, numbers) b (bin, n)
+        where outcome = 'completed' and minutes = 1440
+            and began >= %(first_day)s and began < %(last_day)s
+        union all
+        select task_name, bin, 1 from ledger_not_rolled_up(%(since)s, %(until)s)
+    ) counted
+    where bin is not null
     group by 1, 2
-) d join ledger_taskexecution e on e.id = d.execution_id
-group by 1, 2
+), ranked as (
+    select task_name, bin, sum(n) over (partition by task_name order by bin) as upto,
+        sum(n) over (partition by task_name) as n
+    from bins
+)
+select task_name,
+    ledger_bin_middle(min(bin) filter (where upto >= n * 0.5)),
+    ledger_bin_middle(min(bin) filter (where upto >= n * 0.95)),
+    ledger_bin_middle(min(bin) filter (where upto >= n * 0.99))
+from ranked
+group by task_name
 """
 
 
@@ -90,18 +101,18 @@ class Task:
 
     name: str
     steps: int
-    outcomes: dict[str, list[int]] = field(init=False)
-    duplicates: list[int] = field(init=False)
-    percentiles: list[dt.timedelta] = field(default_factory=list)
-    """Of the durations of those that completed: p50, p95, p99; empty where none did."""
+    counts: dict[str, list[int]] = field(init=False)
+    """By outcome, and the duplicates answered."""
+    percentiles: list[float] = field(default_factory=list)
+    """Of the seconds that those took which completed: p50, p95, p99, within 2.5 %; empty where none
+    did."""
 
     def __post_init__(self) -> None:
-        self.outcomes = {outcome: [0] * self.steps for outcome in OUTCOMES}
-        self.duplicates = [0] * self.steps
+        self.counts = {outcome: [0] * self.steps for outcome in (*OUTCOMES, DUPLICATES)}
 
     @property
     def executions(self) -> list[int]:
-        return [sum(step) for step in zip(*self.outcomes.values(), strict=True)]
+        return [sum(step) for step in zip(*(self.counts[o] for o in OUTCOMES), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +123,8 @@ class Figures:
     """Those with the most executions first."""
 
     def over_time(self, outcome: str) -> list[int]:
-        return self._sum([task.outcomes[outcome] for task in self.tasks])
-
-    def duplicates(self) -> list[int]:
-        return self._sum([task.duplicates for task in self.tasks])
-
-    def _sum(self, lists: list[list[int]]) -> list[int]:
-        return [sum(step) for step in zip(*lists, strict=True)] or [0] * len(self.steps)
+        by_task = [task.counts[outcome] for task in self.tasks]
+        return [sum(step) for step in zip(*by_task, strict=True)] or [0] * len(self.steps)
 
 
 @contextmanager
@@ -151,43 +157,26 @@ def figures(cursor: CursorWrapper, range: Range) -> Figures:
     """What was claimed in the range, by task, and the duplicates answered in it.
 
     Raises:
-        OperationalError: the range holds too much to be counted within TIMEOUT.
+        OperationalError: counting what no sweep has counted yet takes longer than TIMEOUT.
     """
+    first_day, last_day = range.whole_days()
     asked: dict[str, Any] = {
         "since": range.since,
         "until": range.until,
+        "first_day": first_day,
+        "last_day": last_day,
         "step": range.step,
         "zone": timezone.get_current_timezone_name(),
     }
-    # The ids are the range already; a bitmap with the coarse indexes on times reads four times it.
-    cursor.execute("set local enable_bitmapscan = off")
     cursor.execute(STEPS, asked)
     steps = [step for (step,) in cursor.fetchall()]
     place = {step: number for number, step in enumerate(steps)}
     tasks: dict[str, Task] = {}
-
-    def task(name: str) -> Task:
-        return tasks.setdefault(name, Task(name, len(steps)))
-
-    asked |= _ids(cursor, "ledger_executionevent", "at", range)
-    cursor.execute(DUPLICATES, asked)
-    for name, step, number in cursor.fetchall():
-        task(name).duplicates[place[step]] = number
-
-    asked |= {"first_event": asked["first"]}
-    asked |= _ids(cursor, "ledger_taskexecution", "claimed_at", range)
-    cursor.execute(RUNS, asked)
-    for name, step, state, number in cursor.fetchall():
-        task(name).outcomes[state][place[step]] = number
+    cursor.execute(COUNTS, asked)
+    for name, outcome, step, number in cursor.fetchall():
+        task = tasks.setdefault(name, Task(name, len(steps)))
+        task.counts[outcome][place[step]] = number
     cursor.execute(DURATIONS, asked)
-    for name, percentiles in cursor.fetchall():
-        task(name).percentiles = percentiles
+    for name, *percentiles in cursor.fetchall():
+        tasks[name].percentiles = percentiles
     return Figures(steps, sorted(tasks.values(), key=lambda t: (-sum(t.executions), t.name)))
-
-
-def _ids(cursor: CursorWrapper, table: str, time: str, range: Range) -> dict[str, int]:
-    """The ids between which all rows of the range are; a few of its neighbours' as well."""
-    return {
-        "first": first_id(cursor, table, time, range.since - DISORDER),
-        "last": first_id(cursor, table, time, range.until + DISORDER),
-    }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +12,18 @@ from django import forms
 from django.utils import timezone
 
 DAY = dt.timedelta(days=1)
+QUARTER = 15 * 60
+"""Seconds in the shortest span that is rolled up. Every time zone's hours consist of them."""
+
+OLDEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 PRESETS = {"24h": ("24 hours", DAY), "7d": ("7 days", 7 * DAY), "30d": ("30 days", 30 * DAY)}
 DEFAULT = "24h"
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From ``since`` up to, not including, ``until``: both aware, in the current time zone."""
+    """From ``since`` up to, not including, ``until``: both aware, in the current time zone, and on
+    a quarter of an hour, unless it reaches to now."""
 
     since: dt.datetime
     until: dt.datetime
@@ -33,6 +40,15 @@ class Range:
             return "day"
         return "week" if length <= 75 * 7 * DAY else "month"
 
+    def whole_days(self) -> tuple[dt.datetime, dt.datetime]:
+        """From where to where whole days of UTC are in it; twice its end where there are none."""
+        begin, end = (
+            moment.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            for moment in (self.since, self.until)
+        )
+        first = begin if begin == self.since else begin + DAY
+        return (first, end) if first < end else (self.until, self.until)
+
     @classmethod
     def of_preset(cls, name: str, now: dt.datetime) -> Range:
         """At least the preset's length up to now, from the beginning of an hour or a day on."""
@@ -45,7 +61,8 @@ class Range:
 
 
 class RangeForm(forms.Form):
-    """``range=7d``, or ``since`` and ``until``; an empty ``until`` is now."""
+    """``range=7d``, or ``since`` and ``until``, to the quarters of an hour around them; an empty
+    ``until`` is now."""
 
     range = forms.ChoiceField(
         choices=[(name, label) for name, (label, _) in PRESETS.items()], required=False
@@ -58,7 +75,7 @@ class RangeForm(forms.Form):
         self.now = now
         for name in ("since", "until"):
             self.fields[name].widget = forms.DateTimeInput(
-                attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"
+                attrs={"type": "datetime-local", "step": QUARTER}, format="%Y-%m-%dT%H:%M"
             )
 
     def clean(self) -> dict[str, Any]:
@@ -66,7 +83,9 @@ class RangeForm(forms.Form):
         since, until = given.get("since"), given.get("until") or self.now
         if given.get("until") and not since and "since" not in self.errors:
             self.add_error("since", "Say since when, or choose one of the ranges.")
-        if since and "until" not in self.errors and since >= until:
+        if since and since < OLDEST:
+            self.add_error("since", "Choose a year from 2000 on.")
+        elif since and "until" not in self.errors and since >= until:
             self.add_error(
                 "until", "The end comes after the beginning, which is not in the future."
             )
@@ -78,5 +97,11 @@ class RangeForm(forms.Form):
             return Range.of_preset(DEFAULT, self.now)
         since, until = self.cleaned_data["since"], self.cleaned_data["until"]
         if since:
-            return Range(timezone.localtime(since), timezone.localtime(until or self.now))
+            end = min(_quarter(until, math.ceil), self.now) if until else self.now
+            return Range(_quarter(since, math.floor), timezone.localtime(end))
         return Range.of_preset(self.cleaned_data["range"] or DEFAULT, self.now)
+
+
+def _quarter(moment: dt.datetime, rounded: Callable[[float], int]) -> dt.datetime:
+    seconds = rounded(moment.timestamp() / QUARTER) * QUARTER
+    return timezone.localtime(dt.datetime.fromtimestamp(seconds, dt.UTC))

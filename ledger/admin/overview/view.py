@@ -18,7 +18,7 @@ from psycopg.errors import QueryCanceled
 from ...alarms import ALARMS
 from ...models import State, TaskExecution
 from . import charts, figures
-from .figures import OUTCOMES, TROUBLE, Figures, Now, Task
+from .figures import DUPLICATES, OUTCOMES, TROUBLE, Figures, Now, Task
 from .ranges import PRESETS, Range, RangeForm
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def in_range(found: Figures, range: Range) -> dict[str, Any]:
     labels = [step.strftime(LABELS[range.step]) for step in found.steps]
     outcomes = {State(outcome).label: found.over_time(outcome) for outcome in OUTCOMES}
     trouble = {State(outcome).label: found.over_time(outcome) for outcome in TROUBLE}
-    duplicates = found.duplicates()
+    duplicates = found.over_time(DUPLICATES)
     executions = sum(sum(numbers) for numbers in outcomes.values())
     asked = executions + sum(duplicates)
     share = f"{sum(duplicates) / asked:.1%} of all deliveries" if asked else "none"
@@ -150,9 +150,8 @@ def row(task: Task, range: Range) -> Row:
         ),
         [
             f"{sum(numbers):,}",
-            *(f"{sum(task.outcomes[outcome]):,}" for outcome in OUTCOMES),
-            f"{sum(task.duplicates):,}",
-            *([words(took.total_seconds()) for took in task.percentiles] or ["–"] * 3),
+            *(f"{sum(task.counts[outcome]):,}" for outcome in (*OUTCOMES, DUPLICATES)),
+            *([words(seconds) for seconds in task.percentiles] or ["–"] * 3),
         ],
     )
 
