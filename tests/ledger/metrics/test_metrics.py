@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from ledger import (
     current_execution,
     idempotent_task,
     make_idempotency_key,
+    store,
 )
 from ledger.lookup import clear
 from ledger.metrics import LedgerCollector
@@ -97,10 +99,11 @@ def do_all_of_it() -> None:
     assert deadly(9) == "attempt 2"
 
 
-def newest(behind: int = 0) -> tuple[int, int]:
-    """The newest execution's id, and that of the event so many before the newest."""
-    events = ExecutionEvent.objects.order_by("-id").values_list("id", flat=True)
-    return TaskExecution.objects.latest("id").pk, next(iter(events[behind:]), 0)
+def newest(executions: int = 0, events: int = 0) -> tuple[int, int]:
+    """The ids of the execution and the event that so many are newer than."""
+    executions_down = TaskExecution.objects.order_by("-id").values_list("id", flat=True)
+    events_down = ExecutionEvent.objects.order_by("-id").values_list("id", flat=True)
+    return executions_down[executions], next(iter(events_down[events:]), 0)
 
 
 def count_all() -> None:
@@ -167,25 +170,24 @@ class TestCounters:
         again = {name: value * 2 for name, value in COUNTED.items() if WIRE not in name}
         assert {name: scrape().get(name) for name in again} == again
 
-    def test_a_purge_leaves_what_no_sweep_has_counted(self, scrape: Scrape, clock: Clock) -> None:
+    @pytest.mark.parametrize(("executions", "events"), [(1, 0), (0, 2)])
+    def test_a_purge_leaves_what_no_sweep_has_counted(
+        self, scrape: Scrape, clock: Clock, executions: int, events: int
+    ) -> None:
         do_all_of_it()
         before = counters(scrape())
-
-        def purged() -> int:
-            clock.forward(days=500)
-            with connection.cursor() as cursor:
-                cursor.execute("select ledger_retire_expired(100)")
-                cursor.execute("select ledger_purge('1 second', 100)")
-                return int(cursor.fetchone()[0])
-
-        assert purged() == 0
-        with connection.cursor() as cursor:  # the newest two events not, so not their execution
-            cursor.execute("select ledger_tally_on(100000, %s, %s)", newest(behind=2))
+        # The newest execution is not counted, or its two events are not; and two had not finished.
+        store.tally_on(connection, 100_000, *newest(executions, events))
+        assert retired_and_purged(clock) == (6, 4)
         assert counters(scrape()) == before
-        assert purged() == 5
-        assert counters(scrape()) == before
-        count_all()  # a sweep, which purges the last; the held one stays
+        count_all()  # a sweep, which purges the others; the held one stays
         assert TaskExecution.objects.count() == 1
+        assert counters(scrape()) == before
+
+    def test_a_purge_before_the_first_sweep_leaves_all(self, scrape: Scrape, clock: Clock) -> None:
+        do_all_of_it()
+        before = counters(scrape())
+        assert retired_and_purged(clock) == (6, 0)
         assert counters(scrape()) == before
 
     def test_what_completes_behind_the_mark_is_counted_once(self, scrape: Scrape) -> None:
@@ -232,6 +234,14 @@ class TestCounters:
         monkeypatch.setattr("ledger.sweep.TALLY_BATCH", 2)
         count_all()
         assert counters(scrape()) == before
+
+
+def retired_and_purged(clock: Clock) -> tuple[int, int]:
+    """What a sweep would have retired and purged that had counted nothing."""
+    clock.forward(days=500)
+    retired = store.retire_expired(connection, 100)
+    clock.forward(days=500)
+    return retired, store.purge(connection, dt.timedelta(days=400), 100)
 
 
 def do_all_of_it_but_wire() -> None:
