@@ -92,6 +92,7 @@ def _paths() -> dict[str, str]:
         "overview, 24 hours": f"{ADMIN}overview/",
         "overview, 7 days": f"{ADMIN}overview/?range=7d",
         "overview, 30 days": f"{ADMIN}overview/?range=30d",
+        "overview, all 400 days": f"{ADMIN}overview/?since={day.year - 2}-01-01T00:00",
         "/metrics": "/metrics",
     }
 
