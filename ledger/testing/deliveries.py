@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery import Task
+from celery.app.routes import Router
 from celery.worker.request import Request
 from kombu import Connection, Exchange, Queue
 
@@ -102,7 +103,7 @@ def _message(
     name = f"ledger-testing-{uuid4().hex}"
     queue = Queue(name, Exchange(name), routing_key=name)
     with Connection("memory://") as broker:
-        with _not_eager(app):
+        with _routed_as_asked(app):
             to_memory: dict[str, Any] = {"connection": broker, "queue": queue}
             task.apply_async(args, kwargs, ignore_result=True, **to_memory)
         message: Any = queue(broker.default_channel).get(no_ack=True)
@@ -119,10 +120,11 @@ def _message(
 
 
 @contextmanager
-def _not_eager(app: Any) -> Iterator[None]:
-    """As eager tasks are called, they have no message."""
-    eager, app.conf.task_always_eager = app.conf.task_always_eager, False
+def _routed_as_asked(app: Any) -> Iterator[None]:
+    """Neither eager, which has no message, nor to where a ``ledger_worker`` listens."""
+    eager, router = app.conf.task_always_eager, app.amqp.router
+    app.conf.task_always_eager, app.amqp.router = False, Router()
     try:
         yield
     finally:
-        app.conf.task_always_eager = eager
+        app.conf.task_always_eager, app.amqp.router = eager, router

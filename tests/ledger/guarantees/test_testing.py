@@ -105,6 +105,15 @@ class TestDeliverTwice:
         assert first == second
         assert str(first) == TaskExecution.objects.get().period
 
+    @commits
+    def test_it_is_delivered_here_also_while_a_worker_takes_messages(
+        self, ledger_worker: Any
+    ) -> None:
+        ledger_worker(include=["tests.ledger.guarantees.tasks"])
+        first, second = deliver_twice(pay, 7, note="November")
+        assert (first, second) == ((7, "November"), [7, "November"])
+        assert not TaskExecution.objects.get().worker.startswith("worker1-")
+
     @pytest.mark.django_db
     def test_what_a_delivery_raises_is_raised(self) -> None:
         with pytest.raises(DuplicateExecution):
