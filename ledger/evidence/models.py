@@ -34,6 +34,11 @@ class Seal(models.Model):
 
     class Meta:
         default_permissions = ("view",)
+        indexes: ClassVar = [
+            models.Index(
+                fields=["kind", "id"], condition=models.Q(act="sealed"), name="ledger_sealed"
+            )
+        ]
         triggers: ClassVar = [KEPT_FOR_EVER, NEVER_TRUNCATED]
 
     def __str__(self) -> str:

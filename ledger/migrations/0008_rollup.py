@@ -11,7 +11,7 @@ SQL = Path(__file__).parents[1] / "sql"
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ledger', '0006_reporting'),
+        ('ledger', '0007_functions_and_views'),
     ]
 
     operations = [
@@ -39,6 +39,10 @@ class Migration(migrations.Migration):
             model_name='tallymark',
             name='execution',
             field=models.BigIntegerField(help_text='executions up to this id are counted'),
+        ),
+        migrations.AddIndex(
+            model_name='seal',
+            index=models.Index(condition=models.Q(('act', 'sealed')), fields=['kind', 'id'], name='ledger_sealed'),
         ),
         migrations.RunSQL((SQL / "functions.sql").read_text(), migrations.RunSQL.noop),
         migrations.RunSQL((SQL / "figures.sql").read_text(), migrations.RunSQL.noop),

@@ -411,6 +411,7 @@ end $$;
 create or replace function ledger_purge(p_retention interval, p_batch integer)
 returns bigint language plpgsql volatile as $$
 declare
+    outlived timestamptz := ledger_now() - p_retention;
     mark record;
     doomed bigint[];
     steps bigint[];
@@ -423,7 +424,7 @@ begin
     select * into mark from ledger_tallymark;
     select coalesce(array_agg(id), '{}') into doomed from (
         select id from ledger_taskexecution x
-        where retired_at < ledger_now() - p_retention
+        where retired_at < outlived
             and id <= mark.execution and id <> all(mark.unfinished)
             and not exists (select from ledger_executionevent v
                 where v.execution_id = x.id and v.id > mark.event)

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from celery import current_app
 from django.conf import settings as configured
-from django.db import connection
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from ledger import check_idempotency_status, idempotent_task
-from ledger.models import ExecutionEvent, State, TaskExecution
+from ledger.models import ExecutionEvent, Seal, State, TaskExecution
 from ledger.sweep import recover, sweep
 from ledger.tasks import recover as recover_task
 from ledger.tasks import sweep as sweep_task
@@ -48,6 +48,28 @@ def fail() -> None:
 @idempotent_task(ttl_hours=24)
 def crash() -> None:
     die()
+
+
+HISTORY_ROWS = 3000
+
+# Retired long ago, and to be kept for long yet; no steps, which would have seals of their own.
+HISTORY = """
+    insert into ledger_taskexecution
+        (key, task_name, args_hash, arguments, guarantee, state, attempt, crashes, task_id, root_id,
+         worker, claimed_at, started_at, completed_at, expires_at, retired_at, retired_reason, error)
+    select 'idempotent:old:' || n, 'old', '', '{}', 'exactly_once', 'completed', 1, 0, '', '', '',
+        at, at, at, at, at, 'expired', ''
+    from generate_series(1, %s) n, lateral (
+        select ledger_now() - interval '300 days' + n * interval '1 second' as at) moment
+"""
+
+# As many sweeps leave behind.
+SEALS = """
+    insert into ledger_seal (id, sealed_at, kind, act, upto, ids, digests, opened, digest)
+    select last.id + n, sealed_at, kind, act, upto, '{}', '', '{}', digest
+    from generate_series(1, %s) n, lateral (
+        select * from ledger_seal where kind = 'execution' order by id desc limit 1) last
+"""
 
 
 class TestTheTtl:
@@ -172,6 +194,24 @@ class TestSweep:
         assert sweep() == {"retired": 10, "purged": 0}
         clock.forward(hours=25)
         assert sweep() == {"retired": 0, "purged": 10}
+
+    def test_one_with_nothing_to_do_reads_nothing_of_a_long_history(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(HISTORY, [HISTORY_ROWS])
+        wait_until(lambda: sweep() and Seal.objects.filter(kind="execution").exists())
+        with connection.cursor() as cursor:
+            cursor.execute(SEALS, [HISTORY_ROWS])
+            cursor.execute(
+                "vacuum analyze ledger_taskexecution, ledger_executionevent, ledger_seal"
+            )
+        sweep()
+        with transaction.atomic(), connection.cursor() as cursor:
+            assert sweep() == {"retired": 0, "purged": 0}
+            cursor.execute(
+                "select relname, seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables"
+                " where relname like 'ledger_%' and seq_tup_read + idx_tup_fetch > 20"
+            )
+            assert cursor.fetchall() == []
 
     def test_it_does_not_wait_for_another_sweep_and_leaves_it_its_rows(
         self, clock: Clock, session: Sessions
