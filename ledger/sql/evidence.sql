@@ -130,14 +130,22 @@ begin
     if not pg_try_advisory_xact_lock(ledger_chain_lock_id()) then
         return 0;
     end if;
-    covered := coalesce((select upto from ledger_seal where kind = p_kind and act = 'sealed'
-        order by id desc limit 1), 0);
+    -- In the order of the whole index: by its id alone, a kind without a seal would be looked for in all of them.
+    covered := coalesce((
+        select case when last.kind = p_kind then last.upto end from (
+            select kind, upto from ledger_seal
+            where act = 'sealed' and (kind, id) <= (p_kind, 9223372036854775807)
+            order by kind desc, id desc limit 1
+        ) last), 0);
     with looked_at as (
         select id, digest from ledger_sealable(p_kind, covered, p_upto, p_batch)
     ), ended as (
-        select id, ledger_execution_digest(e) as digest
-        from ledger_unsealedexecution u join ledger_taskexecution e on e.id = u.execution_id
-        where p_kind = 'execution' and (e.state = 'completed' or e.retired_at is not null)
+        select id, digest
+        from ledger_unsealedexecution u cross join lateral (  -- one by one: a join might read all executions
+            select id, ledger_execution_digest(e) as digest from ledger_taskexecution e
+            where e.id = u.execution_id and (e.state = 'completed' or e.retired_at is not null) offset 0
+        ) e
+        where p_kind = 'execution'
         order by id limit p_batch
     ), final as (
         select id, digest from looked_at where digest is not null union all select id, digest from ended
