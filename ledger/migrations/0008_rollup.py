@@ -44,8 +44,10 @@ class Migration(migrations.Migration):
             model_name='seal',
             index=models.Index(condition=models.Q(('act', 'sealed')), fields=['kind', 'id'], name='ledger_sealed'),
         ),
-        migrations.RunSQL((SQL / "functions.sql").read_text(), migrations.RunSQL.noop),
-        migrations.RunSQL((SQL / "figures.sql").read_text(), migrations.RunSQL.noop),
+        *(
+            migrations.RunSQL((SQL / name).read_text(), migrations.RunSQL.noop)
+            for name in ("functions.sql", "evidence.sql", "figures.sql")
+        ),
         migrations.RunSQL(
             "drop function if exists ledger_tally_purged(bigint[]);"
             "delete from ledger_tally; delete from ledger_tallymark",

@@ -13,7 +13,8 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from ledger import check_idempotency_status, idempotent_task
-from ledger.models import ExecutionEvent, Seal, State, TaskExecution
+from ledger.evidence.models import Seal
+from ledger.models import ExecutionEvent, State, TaskExecution
 from ledger.sweep import recover, sweep
 from ledger.tasks import recover as recover_task
 from ledger.tasks import sweep as sweep_task

@@ -51,7 +51,9 @@ def make_history(chance: random.Random) -> None:
         )
     TaskExecution.objects.bulk_create(rows)
     ExecutionEvent.objects.bulk_create(
-        ExecutionEvent(execution=row, kind="skipped", at=row.claimed_at + took, attempt=1)
+        ExecutionEvent(
+            id=row.pk, execution=row, kind="skipped", at=row.claimed_at + took, attempt=1
+        )
         for row in rows
         if row.state == State.COMPLETED
         for took in [chance.random() * DAYS * dt.timedelta(days=1)]

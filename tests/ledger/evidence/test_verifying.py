@@ -29,13 +29,13 @@ def columns(model: type[models.Model]) -> list[tuple[type[models.Model], str]]:
     return [(model, str(field.column)) for field in model._meta.concrete_fields]
 
 
-def other_value(column: str) -> str:
+def other_value(model: type[models.Model], column: str) -> str:
     """SQL of another value of the column's type than any row has."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select data_type from information_schema.columns where column_name = %s "
-            "and table_name like 'ledger_%%' limit 1",
-            [column],
+            "select data_type from information_schema.columns"
+            " where column_name = %s and table_name = %s",
+            [column, model._meta.db_table],
         )
         (kind,) = cursor.fetchone()
     return {
@@ -76,7 +76,8 @@ def test_a_changed_column_is_noticed(
     sweep()
     row = model._base_manager.order_by("id").first()
     kind = model.__name__.removeprefix("Task").removeprefix("Execution").lower() or "execution"
-    sql = f"update {model._meta.db_table} set {column} = {other_value(column)} where id = {row.pk}"
+    value = other_value(model, column)
+    sql = f"update {model._meta.db_table} set {column} = {value} where id = {row.pk}"
     assert tamper(sql) == 1
     first = broken()[0]
     assert re.match(rf"{kind} {row.pk} was (altered|removed); see seal \d+ \(20", first)
@@ -89,7 +90,8 @@ def test_so_is_how_a_failed_execution_was_retired(
     clock.forward(hours=25)
     sweep()
     row = TaskExecution.objects.get(state=State.FAILED)
-    tamper(f"update ledger_taskexecution set {column} = {other_value(column)} where id = {row.pk}")
+    value = other_value(TaskExecution, column)
+    tamper(f"update ledger_taskexecution set {column} = {value} where id = {row.pk}")
     assert broken() == [f"execution {row.pk} was altered; see {_seal_of(row.pk)}"]
 
 
