@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
+import re
+
+# At the beginning of a cell, and where one begins for a spreadsheet that separates by other
+# characters than the file does, as it does in countries that write a decimal comma.
+_BEGINNING = re.compile(r"\A(?=[=+\-@\t\r\n])|(?<=[;,\t\r\n])(?=[=+\-@])")
 
 
 def disarmed(text: str) -> str:
-    """The text, behind an apostrophe where it would be one."""
-    return f"'{text}" if text.startswith(_BEGINNINGS) else text
+    """The text, with an apostrophe wherever a formula would begin."""
+    return _BEGINNING.sub("'", text)
