@@ -20,19 +20,19 @@ def main() -> None:
 
     embedded.start_configured()
     django.setup()
-    from . import build, claims, pages, report, views
+    from . import build, claims, pages, report, sweeps, views
 
     histories = {0: "empty", options.rows // 10: "tenth", options.rows: "whole"}
     for rows, alias in histories.items():
         build.use(alias, rows)
     build.use("bare", 0, without=claims.FOR_READERS)
+    named = {alias: f"{rows:,} executions" for rows, alias in histories.items()}
     report.show(
         options.rows,
         pages.measure("whole"),
         views.measure("whole"),
-        claims.measure(
-            {alias: f"{rows:,} executions" for rows, alias in histories.items()}, options.rounds
-        ),
+        sweeps.measure(named),
+        claims.measure(named, options.rounds),
         write=options.write,
     )
 

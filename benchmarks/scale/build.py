@@ -9,8 +9,7 @@ from django.db import connections
 from psycopg import sql
 from rich.progress import Progress
 
-from ledger import store
-from ledger.sweep import PATIENCE, tally
+from ledger.sweep import sweep
 
 HISTORY = (Path(__file__).parent / "history.sql").read_text()
 CHUNK = 250_000
@@ -71,9 +70,8 @@ def _fill(alias: str, rows: int) -> None:
             )
             progress.update(bar, description=f"vacuum of {table}")
             cursor.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(f"ledger_{table}")))
-        progress.update(bar, description="tally")
-        settled = store.settled(connections[alias], PATIENCE)
-        tally(connections[alias], settled)  # as the sweep does
+        progress.update(bar, description="the first sweep, which counts and seals")
+        sweep(alias)
         cursor.execute("checkpoint")
 
 

@@ -16,11 +16,18 @@ Rows = list[tuple[str, ...]]
 
 
 def show(
-    rows: int, pages: list[Measured], views: list[Measured], claims: list[Case], *, write: bool
+    rows: int,
+    pages: list[Measured],
+    views: list[Measured],
+    sweeps: dict[str, float],
+    claims: list[Case],
+    *,
+    write: bool,
 ) -> None:
     tables = {
         "pages": _pages(pages),
         "views": _pages(views),
+        "sweeps": [("", "ms"), *((name, f"{ms:.1f}") for name, ms in sweeps.items())],
         "claims": _claims(claims),
     }
     for name, table in tables.items():

@@ -11,7 +11,7 @@ from .pages import WARM_RUNS, Measured, explain
 
 
 def measure(alias: str) -> list[Measured]:
-    some = TaskExecution.objects.using(alias).filter(state="completed").order_by("-id")[5000]
+    some = TaskExecution.objects.using(alias).filter(state="completed").order_by("-id")[1000]
     day = {"since": some.claimed_at.date()}
     queries = {
         "ledger_run_history, a key": ("ledger_run_history where key = %(key)s", {"key": some.key}),
