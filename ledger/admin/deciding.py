@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -18,7 +19,8 @@ from ..exceptions import LedgerError
 from ..models import TaskExecution
 from . import workers
 from .decisions import DECISIONS, Decision, Reason, Seen, allowed, decide
-from .list import badge
+from .list import badge, in_short
+from .permissions import may_view_values
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[TaskExecution]
@@ -77,6 +79,7 @@ class Deciding(ModelAdmin):
             "able": [row for row in rows if not row.refusal],
             "unable": [row for row in rows if row.refusal],
             "form": form,
+            "values": may_view_values(request),
             "back": self._back(request, ids),
         }
         return TemplateResponse(request, "ledger/decide.html", context)
@@ -118,6 +121,7 @@ class _Row:
         execution.is_lost = execution.pk in lost  # type: ignore[attr-defined]
         self.execution = execution
         self.badge = badge(execution)
+        self.arguments = in_short(json.dumps(execution.arguments))
         self.seen = str(Seen.of(execution))
         self.refusal = decision.refusal(execution)
         self.effect = "" if self.refusal else decision.effect(execution)

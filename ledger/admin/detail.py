@@ -32,6 +32,18 @@ SHOWN_TEXT = 50_000
 """Characters of a value."""
 
 
+STANDING = {
+    "completed": "It took effect. A duplicate is answered with its result.",
+    "running": "A worker is at it.",
+    "lost": "Its worker is gone, and no delivery has taken over. The recovery finds that within a "
+    "minute, where beat and a worker run.",
+    "failed": "It did not complete. The next delivery runs it.",
+    "held": "It runs no more until somebody decides. Find out whether it took effect, where it "
+    "would have, and then release it.",
+    "retired": "It is history. A delivery with the same key runs as a new execution.",
+}
+
+
 class PageOfExecution(ModelAdmin):
     def change_view(
         self,
@@ -68,6 +80,7 @@ def page_of(request: HttpRequest, execution: TaskExecution) -> dict[str, Any]:
     return {
         "execution": execution,
         "badge": badge(execution),
+        "standing": standing(execution),
         "duration": duration(execution),
         "values": _values(execution) if values else None,
         "timeline": story.tell(execution, origin, values=values),
@@ -79,6 +92,15 @@ def page_of(request: HttpRequest, execution: TaskExecution) -> dict[str, Any]:
         "lives": search.matching(_others(execution), execution.key, values=False)[:SHOWN],
         "decisions": decisions.offered(request, execution),
     }
+
+
+def standing(execution: TaskExecution) -> str:
+    """What its state means, and what comes next."""
+    if execution.retired_at is not None:
+        return STANDING["retired"]
+    if execution.is_lost:  # type: ignore[attr-defined]
+        return STANDING["lost"]
+    return STANDING[execution.state]
 
 
 def _values(execution: TaskExecution) -> dict[str, str]:
