@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = admin.ModelAdmin
 
-MOST_TEXT = 100
+MOST_TEXT = 70
 """Characters of a row's arguments."""
 
 # Of those that are stored in little room: a page is a hundred rows.
@@ -66,9 +66,8 @@ class ExecutionList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         place = paging.Place.parse(request.GET.get(PAGE_VAR, ""))
-        rows: QuerySet[TaskExecution] = self.queryset
-        if may_view_values(request):
-            rows = rows.extra(select={"arguments_text": _ARGUMENTS})  # noqa: S610
+        values = may_view_values(request)
+        rows = with_arguments(self.queryset) if values else self.queryset
         page = paging.page(rows, place, self.list_per_page)
         duplicates, lost = duplicates_of(page.rows), workers.lost(page.rows)
         for row in page.rows:
@@ -82,7 +81,7 @@ class ExecutionList(ChangeList):
         self.show_full_result_count = self.can_show_all = self.multi_page = False
         self.show_admin_actions = True
         self.paginator = None
-        self.search_help_text = SEARCH_VALUES if may_view_values(request) else SEARCH
+        self.search_help_text = SEARCH_VALUES if values else SEARCH
 
     def _at(self, place: paging.Place | None) -> str:
         return self.get_query_string({PAGE_VAR: str(place)}) if place else ""
@@ -132,21 +131,21 @@ class ListOfExecutions(ModelAdmin):
     def short_key(self, execution: TaskExecution) -> str:
         """The key without the prefix and task name, which have their own column."""
         rest = execution.key.removeprefix(f"idempotent:{execution.task_name}:")
-        return rest if len(rest) <= 24 else f"{rest[:12]}…{rest[64:]}"
+        return rest if len(rest) <= 24 else f"{rest[:8]}…{rest[64:]}"
 
     @admin.display(description="arguments")
     def in_short(self, execution: TaskExecution) -> str:
         return in_short(execution.arguments_text)  # type: ignore[attr-defined]
 
     @admin.display(description="claimed")
-    def claimed(self, execution: TaskExecution) -> str:
-        return moment(execution.claimed_at)
+    def claimed(self, execution: TaskExecution) -> SafeString:
+        return day_and_time(execution.claimed_at)
 
     @admin.display(description="expires")
-    def expires(self, execution: TaskExecution) -> str:
+    def expires(self, execution: TaskExecution) -> SafeString | str:
         if execution.retired_at is not None:
-            return f"retired {moment(execution.retired_at)}"
-        return moment(execution.expires_at) if execution.expires_at else "–"
+            return format_html("retired {}", day_and_time(execution.retired_at))
+        return day_and_time(execution.expires_at) if execution.expires_at else "–"
 
     @admin.display(description="duration")
     def duration(self, execution: TaskExecution) -> str:
@@ -211,6 +210,17 @@ def duration(execution: TaskExecution) -> str:
 def moment(at: dt.datetime) -> str:
     """``2026-11-25 04:19:39``, in the current time zone, as the pages write times."""
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
+
+
+def day_and_time(at: dt.datetime) -> SafeString:
+    """``moment``, which breaks between its two parts alone."""
+    parts = ((part,) for part in moment(at).split())
+    return format_html_join(" ", '<span class="ledger-whole">{}</span>', parts)
+
+
+def with_arguments(executions: QuerySet[TaskExecution]) -> QuerySet[TaskExecution]:
+    """With ``arguments_text`` for ``in_short``."""
+    return executions.extra(select={"arguments_text": _ARGUMENTS})  # noqa: S610
 
 
 def in_short(arguments: str | None) -> str:

@@ -26,6 +26,7 @@ from tests.ledger.admin.site import (
     listed,
     seen,
     shown,
+    text_of,
     told,
     unguarded,
 )
@@ -126,6 +127,22 @@ def events(execution: TaskExecution, actor: str = "admin") -> list[tuple[str, st
 
 
 class TestRelease:
+    def test_the_page_says_what_it_is_about_and_what_a_result_looks_like(
+        self, staff: Staff
+    ) -> None:
+        runs.append(1)
+        transfer(1)
+        url = deciding("release", held(7))
+        ana, eve = staff("can_release", "can_view_values", name="ana"), staff("can_release")
+        page = text_of(ana.get(url).content.decode())
+        assert "tests.decisions.transfer" in page
+        assert "number=7" in page
+        assert 'The last one returned {"booked": 1}' in page
+        page = text_of(eve.get(url).content.decode())
+        assert "tests.decisions.transfer" in page
+        assert "number=7" not in page
+        assert "booked" not in page
+
     def test_as_completed_it_answers_with_the_result(self, admin_client: Client) -> None:
         row = held()
         response = take(admin_client, "release", row, outcome="completed", result='{"booked": 7}')

@@ -247,6 +247,17 @@ class TestThePage:
         page = shown(admin_client, row)
         assert page.count("{\n  &quot;number&quot;: 7\n}") == 2
 
+    def test_it_says_what_its_state_means(self, admin_client: Client) -> None:
+        work(7)
+        row = TaskExecution.objects.get()
+        assert "It took effect." in text_of(shown(admin_client, row))
+        clear_idempotency_key(row.task_name, [7])
+        assert "It is history." in text_of(shown(admin_client, row))
+        with pytest.raises(ValueError, match="no -1"):
+            work(-1)
+        failed = TaskExecution.objects.latest("id")
+        assert "The next delivery runs it." in text_of(shown(admin_client, failed))
+
     def test_a_held_one_offers_to_be_released(self, admin_client: Client) -> None:
         @idempotent_task(guarantee="at_most_once")
         def transfer() -> None:
@@ -258,6 +269,7 @@ class TestThePage:
             transfer()
         page = shown(admin_client, TaskExecution.objects.get())
         assert ">Release…</a>" in page
+        assert "until somebody decides" in page
         assert ">Clear…</a>" not in page
 
     def test_its_parts_cost_the_same_number_of_queries_however_many(
