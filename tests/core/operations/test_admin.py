@@ -131,3 +131,22 @@ def test_who_may_only_look_can_neither_send_nor_dismiss(client: Client, db: None
     for action in ("requeue", "dismiss"):
         act(client, DeadLetter, action)
     assert DeadLetter.objects.get().state == "open"
+
+
+def test_a_report_is_a_table_and_nothing_to_save(admin_client: Client, found: None) -> None:
+    report = Report.objects.get(kind="operations")
+    report.content = {"completed": {"payroll.tasks.process_payroll": 250}, "dead_letters": 0}
+    report.save()
+    page = admin_client.get(url(Report, "change", report.pk)).content.decode()
+    assert "completed: payroll.tasks.process_payroll</th><td>250</td>" in page
+    assert "dead letters</th><td>0</td>" in page
+    assert "_save" not in page
+
+
+def test_a_dead_letter_leads_to_its_execution_and_has_nothing_to_save(
+    admin_client: Client, found: None
+) -> None:
+    letter = DeadLetter.objects.get()
+    page = admin_client.get(url(DeadLetter, "change", letter.pk)).content.decode()
+    assert f'href="/admin/ledger/taskexecution/?q={letter.task_id}"' in page
+    assert "_save" not in page
