@@ -38,9 +38,14 @@ def work(number: int) -> dict[str, Any]:
     return {"number": number}
 
 
+LEAST = 0
+
+
 @shared_task(name="tests.story.child")
 @idempotent_task()
 def child(number: int) -> int:
+    if number < LEAST:
+        raise ValueError("too small")
     return number
 
 
@@ -198,6 +203,23 @@ class TestItsParts:
         page = shown(admin_client, follow_up)
         assert titles(page) == ["published by tests.story.parent", "claimed", "completed"]
         assert f'href="{detail(origin)}">tests.story.parent, execution {origin.pk}' in page
+        assert text_of(page).count(f"tests.story.parent, execution {origin.pk}") == 2  # and root
+
+    def test_its_parent_and_root_are_known_after_an_attempt_of_another_message(
+        self, admin_client: Client, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parent.delay(-7)
+        inbox.take().run()
+        inbox.take().run()
+        assert TaskExecution.objects.filter(state="failed").count() == 1
+        monkeypatch.setattr(f"{__name__}.LEAST", -10)
+        child.delay(-7)
+        inbox.take().run()
+        origin = TaskExecution.objects.get(task_name="tests.story.parent")
+        again = TaskExecution.objects.get(task_name="tests.story.child")
+        assert (again.state, again.attempt) == ("completed", 2)
+        page = shown(admin_client, again)
+        assert titles(page)[0] == "published by tests.story.parent"
         assert text_of(page).count(f"tests.story.parent, execution {origin.pk}") == 2  # and root
 
     def test_a_follow_up_that_waits_says_so(self, admin_client: Client) -> None:
