@@ -118,9 +118,9 @@ class DeadLetterAdmin(LookedAt, admin.ModelAdmin):
         url = reverse("admin:ledger_taskexecution_changelist", query={"q": letter.task_id})
         return format_html('<a href="{}">What the ledger knows of it</a>', url)
 
-    @admin.display(description="traceback", empty_value="–")
-    def where(self, letter: DeadLetter) -> SafeString | None:
-        return format_html("<pre>{}</pre>", letter.traceback) if letter.traceback else None
+    @admin.display(description="traceback")
+    def where(self, letter: DeadLetter) -> SafeString | str:
+        return format_html("<pre>{}</pre>", letter.traceback) if letter.traceback else "none"
 
     @admin.display(description="arguments")
     def arguments(self, letter: DeadLetter) -> str:

@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from ..models import TaskExecution
 from . import search
@@ -37,16 +37,16 @@ class CalledWith:
         may_view = request.user.has_perm("ledger.view_taskexecution") and may_view_values(request)
         return (*fields, "called_with") if obj is not None and may_view else fields
 
-    @admin.display(description="executions", empty_value="–")
-    def called_with(self, argument: Model) -> SafeString | None:
+    @admin.display(description="executions")
+    def called_with(self, argument: Model) -> SafeString | str:
         wanted = f"{self.argument}={argument.pk}"
         executions = TaskExecution.objects.defer("result", "error", "arguments").order_by("-id")
         found = list(with_arguments(search.matching(executions, wanted, values=True))[: SHOWN + 1])
         if not found:
-            return None
+            return "none"
         lines = format_html_join(
-            mark_safe("<br>"),
-            '{} <a href="{}">{}</a> {}, claimed {}, attempt {}',
+            "",
+            '<div class="ledger-called">{} <a href="{}">{}</a> {}, claimed {}, attempt {}</div>',
             (
                 (
                     badge(execution),
@@ -62,4 +62,4 @@ class CalledWith:
         if len(found) <= SHOWN:
             return lines
         url = reverse("admin:ledger_taskexecution_changelist", query={"q": wanted})
-        return format_html('{}<br><a href="{}">All of them</a>', lines, url)
+        return format_html('{}<a href="{}">All of them</a>', lines, url)

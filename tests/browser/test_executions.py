@@ -18,8 +18,9 @@ from ledger.models import ExecutionEvent, TaskExecution
 from ledger.testing import Worker
 from payroll.bank.process import BankProcess
 from payroll.models import Payment
-from payroll.tasks import financial_transaction
+from payroll.tasks import financial_transaction, process_payroll
 from tests.browser.visits import LIST, OVERVIEW, Visits
+from tests.payroll.company import employee_with_week
 from tests.payroll.payments.scene import booked, in_the_books, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -187,6 +188,22 @@ def texts(path: Any) -> list[list[str]]:
         root = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
     rows = root.iter(f"{XML}row")
     return [[text.text or "" for text in row.iter(f"{XML}t")] for row in rows]
+
+
+def test_an_accountant_who_knows_a_name_finds_what_ran_for_her(visits: Visits) -> None:
+    dana = employee_with_week(name="Dana Weber")
+    process_payroll(dana.pk, 2025, 10)
+    page = visits("ana", "can_view_values", "view_employee", "view_payslip")
+    page.goto("/admin/payroll/employee/?q=Dana")
+    page.locator("#result_list tbody th a").click()
+    ran = page.locator(".field-called_with")
+    expect(ran).to_contain_text("completed payroll.tasks.process_payroll year=2025, month=10, ")
+    ran.get_by_role("link").click()
+    expect(page.get_by_text("It took effect.")).to_be_visible()
+    page.get_by_role("region", name="What it wrote").get_by_role("link").first.click()
+    expect(page.locator(".field-written_by")).to_contain_text("payroll.tasks.process_payroll")
+    page.locator(".field-employee").get_by_role("link").click()
+    expect(ran).to_be_visible()
 
 
 HOSTILE = {

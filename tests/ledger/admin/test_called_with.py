@@ -81,4 +81,4 @@ def test_somebody_new_has_none(admin_client: Client) -> None:
         "called_with"
         not in admin_client.get(reverse("admin:payroll_employee_add")).content.decode()
     )
-    assert "Executions:" in text_of(page_of(admin_client, EmployeeFactory.create()))
+    assert "Executions: none" in text_of(page_of(admin_client, EmployeeFactory.create()))
