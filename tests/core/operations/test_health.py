@@ -13,7 +13,7 @@ from core.celery import app
 from core.tasks import health_check, watch_ledger
 from ledger import alarms, current_execution, idempotent_once, release
 from ledger.execution import Execution
-from ledger.models import TaskExecution
+from ledger.models import ExecutionEvent, TaskExecution
 from ledger.testing import Clock
 from tests.core.operations import rows
 from tests.ledger.death import die, dies
@@ -66,6 +66,8 @@ def test_each_problem_is_told_once_whatever_else_is_wrong(
         "Messages have failed for good.",
         "What to do: docs/operations.md#deadletters",
     ]
+
+    assert not ExecutionEvent.objects.exists()  # of a duplicate, every minute
 
     monkeypatch.setattr(app, "connection_for_write", no_broker)
     health_check()
