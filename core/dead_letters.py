@@ -2,11 +2,13 @@
 
 Recorded are those of tasks under the ledger, which may be sent again without doing anything twice,
 and of tasks that a worker does not know. The others (housekeeping, mostly) look at the state of
-things, and come with the beat schedule.
+things, and come with the beat schedule. What the ledger holds has not failed: it waits there for a
+person, and sent again it would only be refused.
 """
 
 import datetime as dt
 import logging
+from contextlib import suppress
 from typing import Any
 
 from celery import Signature, current_app, signals
@@ -19,7 +21,8 @@ from kombu.utils import json
 
 from core.models import DeadLetter
 from core.retrying import is_transient
-from ledger import DuplicateExecution, readable
+from ledger import DuplicateExecution, ExecutionHeld, readable
+from ledger.models import State, TaskExecution
 from ledger.periods import PERIOD_HEADER
 from ledger.protection import protecting
 
@@ -53,6 +56,8 @@ def record(
         return
     if isinstance(exception, TimeLimitExceeded) and not sender.acks_on_timeout:
         return  # it is delivered again
+    if isinstance(exception, ExecutionHeld) or _is_held(task_id):
+        return
     request = sender.request
     if request.id != task_id:  # a hard time limit, which the main process reports without it
         request = Context(args=args, kwargs=kwargs, headers={})
@@ -76,6 +81,14 @@ def record_unknown(message: Any, exc: Exception, name: str, id: str, **_: Any) -
         "link_error": embedded.get("errbacks"),
     }
     _keep(id, current_app.signature(name, args=args, kwargs=kwargs, **options), NotRegistered(name))
+
+
+def _is_held(task_id: str) -> bool:
+    """Whether it was this message's failure for which its execution is held."""
+    held = TaskExecution.objects.filter(task_id=task_id, state=State.HELD, retired_at=None)
+    with suppress(DatabaseError):
+        return held.exists()
+    return False
 
 
 def _keep(task_id: str, again: Signature[Any], error: BaseException, traceback: str = "") -> None:

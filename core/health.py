@@ -1,35 +1,32 @@
 """How the installation is: its database, its broker, and what the ledger is waiting for."""
 
-import datetime as dt
 import time
 from typing import Any
 
 from celery import current_app
-from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import Min
 
 from core.models import DeadLetter
-from ledger.models import OutboxMessage, State, TaskExecution
+from ledger import alarms, figures
 
-LATE = dt.timedelta(minutes=1)
-"""The relay publishes a follow-up that a crash left within half of that."""
-
-GRACE = dt.timedelta(minutes=2)
-"""Beyond the hard time limit. The recovery, every minute, records a dead worker's execution."""
+NO_BROKER = "The broker cannot be reached."
+DEAD_LETTERS = "Messages have failed for good."
 
 
 def look() -> dict[str, Any]:
-    """The state of each part, and the ``problems`` in words that stay the same while they last."""
+    """The state of each part, and the ``problems`` in words that stay the same while they last.
+
+    What is a problem of the ledger is for `ledger.alarms` to say.
+    """
     database = _database()
-    reachable = database["reachable"]
+    ledger = _ledger() if database["reachable"] else None
     state = {
         "database": database,
         "broker": _broker(),
-        "ledger": _ledger() if reachable else None,
-        "dead_letters": _dead_letters() if reachable else None,
+        "ledger": ledger and _in_short(ledger),
+        "dead_letters": ledger and _dead_letters(),
     }
-    return {"problems": _problems(state), **state}
+    return {"problems": _problems(state, ledger), **state}
 
 
 def _database() -> dict[str, Any]:
@@ -59,26 +56,23 @@ def _broker() -> dict[str, Any]:
     return {"reachable": True, "waiting": waiting}
 
 
-def _ledger() -> dict[str, Any]:
-    """Executions that are held, executions that run for longer than any may (``stuck``), and
-    follow-ups not yet published with the age of the oldest in seconds (``lag``)."""
-    unfinished = TaskExecution.objects.filter(completed_at=None, retired_at=None)
-    longest = dt.timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT) + GRACE
-    waiting = OutboxMessage.objects.filter(published_at=None)
-    now, oldest = _now(), waiting.aggregate(oldest=Min("created_at"))["oldest"]
+def _ledger() -> figures.Figures | None:
+    """None where it does not answer."""
+    try:
+        return figures.read()
+    except DatabaseError:
+        return None
+
+
+def _in_short(ledger: figures.Figures) -> dict[str, float]:
+    """Executions that are held or ``stuck`` without a worker, follow-ups that are not published,
+    and for how many seconds the oldest of these has waited (``lag``)."""
     return {
-        "held": unfinished.filter(state=State.HELD).count(),
-        "stuck": unfinished.filter(state=State.RUNNING, started_at__lt=now - longest).count(),
-        "unpublished": waiting.count(),
-        "lag": max(0.0, (now - oldest).total_seconds()) if oldest else 0.0,
+        "held": sum(of_task.held for of_task in ledger.open.values()),
+        "stuck": sum(of_task.stuck for of_task in ledger.open.values()),
+        "unpublished": ledger.unpublished,
+        "lag": ledger.outbox_lag,
     }
-
-
-def _now() -> dt.datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("select ledger_now()")
-        now: dt.datetime = cursor.fetchall()[0][0]
-    return now
 
 
 def _dead_letters() -> int:
@@ -86,14 +80,13 @@ def _dead_letters() -> int:
     return DeadLetter.objects.filter(state=DeadLetter.State.OPEN).count()
 
 
-def _problems(state: dict[str, Any]) -> list[str]:
-    ledger = state["ledger"] or {"held": 0, "stuck": 0, "lag": 0}
-    signs = {
-        "The database cannot be reached.": not state["database"]["reachable"],
-        "The broker cannot be reached.": not state["broker"]["reachable"],
-        "Executions are held for a person to decide.": ledger["held"],
-        "Executions run for longer than their time limit.": ledger["stuck"],
-        "Follow-ups are not published.": ledger["lag"] > LATE.total_seconds(),
-        "Messages have failed for good.": state["dead_letters"],
+def _problems(state: dict[str, Any], ledger: figures.Figures | None) -> list[str]:
+    signs: dict[str, Any] = {
+        alarms.UNREACHABLE.summary: ledger is None,
+        NO_BROKER: not state["broker"]["reachable"],
+        DEAD_LETTERS: state["dead_letters"],
     }
+    if ledger is not None:
+        levels = (alarm for alarm in alarms.LASTING if isinstance(alarm, alarms.Level))
+        signs |= {alarm.summary: alarm.is_over(ledger) for alarm in levels}
     return [problem for problem, is_there in signs.items() if is_there]

@@ -59,6 +59,10 @@ class Level(Alarm):
     def seen(self, figures: Figures) -> dict[str, Sample]:
         return {"level": self.measure(figures)}
 
+    def is_over(self, figures: Figures) -> bool:
+        """At this moment, of whatever task; it has not lasted yet."""
+        return any(value > self.threshold for value in self.measure(figures).values())
+
     def raised(self, before: Mapping[str, Sample], now: Mapping[str, Sample]) -> list[str]:
         return [
             task

@@ -1,6 +1,6 @@
 from django.contrib import admin
 
-from ledger.admin import WrittenBy
+from ledger.admin import CalledWith, WrittenBy
 from ledger.admin.permissions import ReadOnly
 
 from .models import (
@@ -35,7 +35,8 @@ class PayPolicyAdmin(admin.ModelAdmin):
 
 
 @admin.register(Employee)
-class EmployeeAdmin(admin.ModelAdmin):
+class EmployeeAdmin(CalledWith, admin.ModelAdmin):
+    argument = "employee_id"
     list_display = ("number", "name", "pay_policy", "time_zone", "currency", "hired_on", "left_on")
     list_filter = ("pay_policy", "currency")
     list_select_related = ("pay_policy",)
@@ -53,7 +54,8 @@ class WorkLogAdmin(admin.ModelAdmin):
 
 
 @admin.register(Payslip)
-class PayslipAdmin(ReadOnly, WrittenBy, admin.ModelAdmin):
+class PayslipAdmin(ReadOnly, CalledWith, WrittenBy, admin.ModelAdmin):
+    argument = "payslip_id"
     list_display = (
         "employee",
         "year",
@@ -67,7 +69,7 @@ class PayslipAdmin(ReadOnly, WrittenBy, admin.ModelAdmin):
     )
     list_filter = ("year", "month", "kind", "currency")
     list_select_related = ("employee",)
-    search_fields = ("employee__number",)
+    search_fields = ("employee__number", "employee__name")
     inlines = (PayslipLineInline,)
 
 
@@ -80,7 +82,8 @@ class JournalEntryAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Payment)
-class PaymentAdmin(ReadOnly, WrittenBy, admin.ModelAdmin):
+class PaymentAdmin(ReadOnly, CalledWith, WrittenBy, admin.ModelAdmin):
+    argument = "transaction_id"
     list_display = (
         "id",
         "payslip",
@@ -93,4 +96,4 @@ class PaymentAdmin(ReadOnly, WrittenBy, admin.ModelAdmin):
     )
     list_filter = ("status", "currency")
     list_select_related = ("payslip",)
-    search_fields = ("payslip__employee__number",)
+    search_fields = ("payslip__employee__number", "payslip__employee__name")

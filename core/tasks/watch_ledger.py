@@ -21,18 +21,18 @@ def watch_ledger(self: Task, before: alarms.Look | None = None) -> list[str]:
     try:
         now = alarms.look()
     except Error:
-        send_critical_alert(*_alert(alarms.UNREACHABLE, ""))
+        send_critical_alert(*alert_of(alarms.UNREACHABLE))
         return [alarms.UNREACHABLE.name]
     if before is None:
         self.apply_async(kwargs={"before": now}, countdown=alarms.WINDOW)
         return []
     raised = alarms.raised(before, now)
     for alarm, task in raised:
-        send_critical_alert.delay(*_alert(alarm, task))
+        send_critical_alert.delay(*alert_of(alarm, task))
     return [alarm.name for alarm, _ in raised]
 
 
-def _alert(alarm: alarms.Alarm, task: str) -> tuple[str, str]:
+def alert_of(alarm: alarms.Alarm, task: str = "") -> tuple[str, str]:
     """Type and message, with nothing in it that changes while it lasts: the same words are sent
     once a day."""
     of_task = f"Task: {task}\n" if task else ""

@@ -8,11 +8,13 @@ detail       one execution's page     story  what happened to it
 decisions    what a person may decide, and whether it is still so
 deciding     the page that asks for confirmation     again  a task's message, made anew
 export       the list as a file
-written      for the admin of your own models: which executions wrote a row
+written, called_with   for the admin of your own models: which executions wrote a row, and which
+             were called with it
 overview/    executions over time, durations, what waits
 """
 
+from .called_with import CalledWith
 from .executions import TaskExecutionAdmin
 from .written import WrittenBy
 
-__all__ = ["TaskExecutionAdmin", "WrittenBy"]
+__all__ = ["CalledWith", "TaskExecutionAdmin", "WrittenBy"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -15,10 +16,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from ..exceptions import LedgerError
-from ..models import TaskExecution
+from ..models import State, TaskExecution
 from . import workers
 from .decisions import DECISIONS, Decision, Reason, Seen, allowed, decide
-from .list import badge
+from .list import badge, in_short
+from .permissions import may_view_values
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[TaskExecution]
@@ -68,15 +70,19 @@ class Deciding(ModelAdmin):
         executions = list(found.order_by("-id"))
         lost = workers.lost(executions)
         rows = [_Row(decision, execution, lost) for execution in executions]
+        able = [row for row in rows if not row.refusal]
+        values = may_view_values(request)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": decision.label,
             "media": self.media,
             "decision": decision,
-            "able": [row for row in rows if not row.refusal],
+            "able": able,
+            "example": values and "result" in form.fields and _last_result(able),
             "unable": [row for row in rows if row.refusal],
             "form": form,
+            "values": values,
             "back": self._back(request, ids),
         }
         return TemplateResponse(request, "ledger/decide.html", context)
@@ -118,9 +124,24 @@ class _Row:
         execution.is_lost = execution.pk in lost  # type: ignore[attr-defined]
         self.execution = execution
         self.badge = badge(execution)
+        self.arguments = in_short(json.dumps(execution.arguments))
         self.seen = str(Seen.of(execution))
         self.refusal = decision.refusal(execution)
         self.effect = "" if self.refusal else decision.effect(execution)
+
+
+def _last_result(rows: Sequence[_Row]) -> str:
+    """What their task, where it is one, returned when it last did; by the index of all tasks."""
+    kinds = {(row.execution.task_name, row.execution.guarantee) for row in rows}
+    if len(kinds) != 1:
+        return ""
+    [(name, guarantee)] = kinds
+    completed = TaskExecution.objects.filter(
+        task_name=name, guarantee=guarantee, state=State.COMPLETED
+    )
+    newest = completed.order_by("-task_name", "-guarantee", "-id")
+    text = newest.extra(select={"text": "left(result::text, 1000)"}).values_list("text", flat=True)
+    return text.first() or ""
 
 
 def _action(decision: Decision) -> Callable[..., HttpResponse | None]:

@@ -32,6 +32,18 @@ SHOWN_TEXT = 50_000
 """Characters of a value."""
 
 
+STANDING = {
+    "completed": "It took effect. A duplicate is answered with its result.",
+    "running": "A worker is at it.",
+    "lost": "Its worker is gone, and no delivery has taken over. The recovery finds that within a "
+    "minute, where beat and a worker run.",
+    "failed": "It did not complete. The next delivery runs it.",
+    "held": "It runs no more until somebody decides. Find out whether it took effect, where it "
+    "would have, and then release it.",
+    "retired": "It is history. A delivery with the same key runs as a new execution.",
+}
+
+
 class PageOfExecution(ModelAdmin):
     def change_view(
         self,
@@ -65,20 +77,31 @@ def page_of(request: HttpRequest, execution: TaskExecution) -> dict[str, Any]:
     values = may_view_values(request)
     execution.is_lost = bool(workers.lost([execution]))  # type: ignore[attr-defined]
     origin = _origin(execution)
+    parent = origin.execution if origin else None
     return {
         "execution": execution,
         "badge": badge(execution),
+        "standing": standing(execution),
         "duration": duration(execution),
         "values": _values(execution) if values else None,
         "timeline": story.tell(execution, origin, values=values),
         "steps": _steps(execution, values=values),
         "follow_ups": _follow_ups(execution),
         "objects": _objects(request, execution, values=values),
-        "parent": origin and origin.execution,
-        "root": _root(execution),
+        "parent": parent,
+        "root": _root(execution, parent),
         "lives": search.matching(_others(execution), execution.key, values=False)[:SHOWN],
         "decisions": decisions.offered(request, execution),
     }
+
+
+def standing(execution: TaskExecution) -> str:
+    """What its state means, and what comes next."""
+    if execution.retired_at is not None:
+        return STANDING["retired"]
+    if execution.is_lost:  # type: ignore[attr-defined]
+        return STANDING["lost"]
+    return STANDING[execution.state]
 
 
 def _values(execution: TaskExecution) -> dict[str, str]:
@@ -156,18 +179,23 @@ def _url(request: HttpRequest, entry: ExecutionObject) -> str:
 
 
 def _origin(execution: TaskExecution) -> OutboxMessage | None:
-    """The follow-up that published it, by another execution."""
-    if not execution.task_id:
-        return None
-    messages = OutboxMessage.objects.filter(task_id=execution.task_id).defer("message")
-    return messages.exclude(execution=execution.pk).select_related("execution").first()
+    """The follow-up that published it first, by another execution. The row has the task id of its
+    last attempt; its events have those of the attempts before."""
+    task_ids = {execution.task_id}
+    if execution.attempt > 1:
+        events = execution.events.filter(kind__in=story.OTHER_KINDS).order_by("id")
+        task_ids |= set(events.values_list("task_id", flat=True)[: story.MOST_EVENTS])
+    task_ids.discard("")
+    messages = OutboxMessage.objects.filter(task_id__in=task_ids).defer("message")
+    others = messages.exclude(execution=execution.pk).select_related("execution")
+    return others.order_by("id").first()
 
 
-def _root(execution: TaskExecution) -> TaskExecution | None:
+def _root(execution: TaskExecution, parent: TaskExecution | None) -> TaskExecution | None:
     """The execution whose task began the canvas or chain that this one is part of."""
-    if execution.root_id == execution.task_id:
-        return None
-    return by_task_id([execution.root_id]).get(execution.root_id)
+    if execution.root_id != execution.task_id:
+        return by_task_id([execution.root_id]).get(execution.root_id)
+    return parent and (_root(parent, None) or parent)
 
 
 def _others(execution: TaskExecution) -> QuerySet[TaskExecution]:

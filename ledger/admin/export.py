@@ -75,6 +75,9 @@ COLUMNS: list[Column] = [
     ("retired because", lambda row: row.retired_reason),
 ]
 
+TIMES = {"claimed", "started", "completed", "expires", "retired"}
+"""Which XLSX, whose times have no zone, names theirs for."""
+
 VALUES: list[Column] = [
     ("arguments", lambda row: json.dumps(row.arguments, ensure_ascii=False)[:MOST_TEXT]),
     ("result", lambda row: row.text),  # type: ignore[attr-defined]
@@ -171,8 +174,9 @@ def _xlsx(columns: list[Column], rows: Iterator[TaskExecution]) -> IO[bytes]:
         time = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
         sheet.freeze_panes(1, 0)
         sheet.set_column(0, len(columns) - 1, 20)
+        zone = timezone.get_current_timezone_name()
         for number, (title, _) in enumerate(columns):
-            sheet.write_string(0, number, title, bold)
+            sheet.write_string(0, number, f"{title} ({zone})" if title in TIMES else title, bold)
         for line, row in enumerate(rows, 1):
             for number, (_, cell) in enumerate(columns):
                 value = cell(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +13,9 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
 
 from ..models import TaskExecution
 from . import dates, paging, search, workers
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[TaskExecution]
 else:
     ModelAdmin = admin.ModelAdmin
+
+MOST_TEXT = 70
+"""Characters of a row's arguments."""
+
+# Of those that are stored in little room: a page is a hundred rows.
+_ARGUMENTS = "case when pg_column_size(arguments) < 2000 then arguments::text end"
 
 MOST_DUPLICATES = 1000
 """Duplicates are counted up to this; one key may have been answered a million times."""
@@ -58,7 +66,9 @@ class ExecutionList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         place = paging.Place.parse(request.GET.get(PAGE_VAR, ""))
-        page = paging.page(self.queryset, place, self.list_per_page)
+        values = may_view_values(request)
+        rows = with_arguments(self.queryset) if values else self.queryset
+        page = paging.page(rows, place, self.list_per_page)
         duplicates, lost = duplicates_of(page.rows), workers.lost(page.rows)
         for row in page.rows:
             row.duplicates = duplicates[row.pk]  # type: ignore[attr-defined]
@@ -71,7 +81,7 @@ class ExecutionList(ChangeList):
         self.show_full_result_count = self.can_show_all = self.multi_page = False
         self.show_admin_actions = True
         self.paginator = None
-        self.search_help_text = SEARCH_VALUES if may_view_values(request) else SEARCH
+        self.search_help_text = SEARCH_VALUES if values else SEARCH
 
     def _at(self, place: paging.Place | None) -> str:
         return self.get_query_string({PAGE_VAR: str(place)}) if place else ""
@@ -83,16 +93,16 @@ class ExecutionList(ChangeList):
 class ListOfExecutions(ModelAdmin):
     list_display = (
         "badge",
-        "task_name",
+        "task",
         "short_key",
-        "period",
-        "claimed_at",
+        "in_short",
+        "claimed",
         "duration",
         "attempt",
         "duplicates",
         "worker",
-        "expires_at",
-        "retired_at",
+        "period",
+        "expires",
     )
     list_display_links = ("short_key",)
     list_filter = FILTERS
@@ -111,11 +121,31 @@ class ListOfExecutions(ModelAdmin):
     def badge(self, execution: TaskExecution) -> SafeString:
         return badge(execution)
 
+    @admin.display(description="task")
+    def task(self, execution: TaskExecution) -> SafeString:
+        """The name, which may break behind each dot."""
+        parts = execution.task_name.replace(".", ".\0").split("\0")
+        return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
+
     @admin.display(description="key")
     def short_key(self, execution: TaskExecution) -> str:
         """The key without the prefix and task name, which have their own column."""
         rest = execution.key.removeprefix(f"idempotent:{execution.task_name}:")
-        return rest if len(rest) <= 24 else f"{rest[:12]}…{rest[64:]}"
+        return rest if len(rest) <= 24 else f"{rest[:8]}…{rest[64:]}"
+
+    @admin.display(description="arguments")
+    def in_short(self, execution: TaskExecution) -> str:
+        return in_short(execution.arguments_text)  # type: ignore[attr-defined]
+
+    @admin.display(description="claimed")
+    def claimed(self, execution: TaskExecution) -> SafeString:
+        return day_and_time(execution.claimed_at)
+
+    @admin.display(description="expires")
+    def expires(self, execution: TaskExecution) -> SafeString | str:
+        if execution.retired_at is not None:
+            return format_html("retired {}", day_and_time(execution.retired_at))
+        return day_and_time(execution.expires_at) if execution.expires_at else "–"
 
     @admin.display(description="duration")
     def duration(self, execution: TaskExecution) -> str:
@@ -124,6 +154,12 @@ class ListOfExecutions(ModelAdmin):
     @admin.display(description="duplicates")
     def duplicates(self, execution: TaskExecution) -> str:
         return capped(execution.duplicates)  # type: ignore[attr-defined]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = list(self.list_display)
+        if not may_view_values(request):
+            shown.remove("in_short")
+        return shown
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ExecutionList]:
         return ExecutionList
@@ -169,6 +205,37 @@ def duration(execution: TaskExecution) -> str:
     if execution.state == "running":
         return f"{seconds(max(timezone.now() - execution.started_at, dt.timedelta()))} so far"
     return ""
+
+
+def moment(at: dt.datetime) -> str:
+    """``2026-11-25 04:19:39``, in the current time zone, as the pages write times."""
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
+
+
+def day_and_time(at: dt.datetime) -> SafeString:
+    """``moment``, which breaks between its two parts alone."""
+    parts = ((part,) for part in moment(at).split())
+    return format_html_join(" ", '<span class="ledger-whole">{}</span>', parts)
+
+
+def with_arguments(executions: QuerySet[TaskExecution]) -> QuerySet[TaskExecution]:
+    """With ``arguments_text`` for ``in_short``."""
+    return executions.extra(select={"arguments_text": _ARGUMENTS})  # noqa: S610
+
+
+def in_short(arguments: str | None) -> str:
+    """``year=2025, month=10, employee_id=9``, as a search would name them; None: too long."""
+    if arguments is None:
+        return "…"
+    try:
+        named: dict[str, Any] = json.loads(arguments)
+    except (ValueError, RecursionError):  # a number of too many digits, or too many brackets
+        return Truncator(arguments).chars(MOST_TEXT)
+    values = (
+        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in named.items()
+    )
+    return Truncator(", ".join(values)).chars(MOST_TEXT)
 
 
 def seconds(took: dt.timedelta) -> str:

@@ -24,11 +24,11 @@ class WrittenBy:
 
     readonly_fields: Any = ("written_by",)
 
-    @admin.display(description="written by", empty_value="–")
-    def written_by(self, written: Model) -> SafeString | None:
+    @admin.display(description="written by")
+    def written_by(self, written: Model) -> SafeString | str:
         found = executions_of(written).values_list("pk", "task_name", "state")[:SHOWN]
         links = [
             (reverse("admin:ledger_taskexecution_change", args=[pk]), f"{name}, {state}")
             for pk, name, state in found
         ]
-        return format_html_join(", ", '<a href="{}">{}</a>', links) if links else None
+        return format_html_join(", ", '<a href="{}">{}</a>', links) if links else "none"

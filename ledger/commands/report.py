@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from ..reporting.formats import FORMATS
-from ..reporting.reports import REPORTS, rows
+from ..reporting.reports import REPORTS, is_known, rows
 
 help = "print what happened: by day, by task, duplicates, what is open, every execution"
 DAYS = 30
@@ -31,9 +31,15 @@ def handle(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     report = REPORTS[options["report"]]
     if not report.has_range and (options["since"] or options["until"]):
         raise CommandError("What is open is open now: leave out --since and --until.")
+    task = options["task"]
+    if task and report.has_range and not is_known(database, task):
+        raise CommandError(
+            f"No execution here is of {task!r}: give the task's whole name, as `manage.py ledger "
+            "tasks` lists it."
+        )
     command.stdout.ending = ""
     since, until = _range(options["since"], options["until"])
-    with rows(database, report, since, until, options["task"]) as (names, found):
+    with rows(database, report, since, until, task) as (names, found):
         FORMATS[options["format"]](names, found, command.stdout)
 
 

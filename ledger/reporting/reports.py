@@ -75,6 +75,15 @@ REPORTS = {
 }
 
 
+def is_known(database: str, task: str) -> bool:
+    """Whether it has an execution: a name may be mistyped."""
+    with connections[database].cursor() as cursor:
+        cursor.execute(
+            "select exists (select from ledger_run_history where task_name = %s)", [task]
+        )
+        return bool(cursor.fetchone()[0])
+
+
 @contextmanager
 def rows(
     database: str, report: Report, since: dt.datetime, until: dt.datetime, task: str | None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import re
+import zipfile
 from contextlib import suppress
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
 from ledger import idempotent_task
-from ledger.models import TaskExecution
+from ledger.models import ExecutionEvent, TaskExecution
 from ledger.testing import Worker
 from payroll.bank.process import BankProcess
 from payroll.models import Payment
-from payroll.tasks import financial_transaction
+from payroll.tasks import financial_transaction, process_payroll
 from tests.browser.visits import LIST, OVERVIEW, Visits
+from tests.payroll.company import employee_with_week
 from tests.payroll.payments.scene import booked, in_the_books, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,6 +34,11 @@ def pay(employee: int, note: Any = "") -> Any:
     if employee < 0:
         raise ValueError(note)
     return {"employee": employee, "note": note}
+
+
+@idempotent_task(guarantee="at_most_once")
+def wire(number: int) -> None:
+    raise OSError("in doubt")
 
 
 def detail(execution: TaskExecution) -> str:
@@ -100,6 +109,37 @@ def test_a_held_payment_is_released_with_a_reason_and_a_worker_finishes_it(
     expect(page.locator(".ledger-headline")).to_contain_text("completed")
 
 
+def test_of_two_who_release_the_same_execution_at_once_one_wins_and_the_other_is_told(
+    visits: Visits,
+) -> None:
+    with pytest.raises(OSError, match="in doubt"):
+        wire(7)
+    execution = TaskExecution.objects.get()
+    people = {"ana": "It took effect", "kim": "It took no effect"}
+    pages = {name: visits(name, "can_release") for name in people}
+    for name, page in pages.items():
+        page.goto(detail(execution))
+        page.get_by_role("link", name="Release…").click()
+        page.get_by_label(people[name]).check()
+        page.get_by_label("Reason").fill(f"{name} asked the bank")
+    for page in pages.values():
+        page.get_by_role("button", name="Release").click(no_wait_after=True)
+
+    for page in pages.values():
+        expect(page.locator(".messagelist")).to_contain_text("released")
+    event = ExecutionEvent.objects.get(kind="released")
+    winner, loser = pages.pop(event.actor), next(iter(pages.values()))
+    expect(winner.get_by_text("1 released.")).to_be_visible()
+    expect(loser.get_by_text("Not released: ")).to_contain_text(re.compile("has changed|decided"))
+    for page in (winner, loser):
+        page.goto(detail(execution))
+        story = page.get_by_role("region", name="What happened")
+        expect(story).to_contain_text(f"{event.actor} asked the bank")
+        expect(page.get_by_role("link", name="Release…")).to_have_count(0)
+    execution.refresh_from_db()
+    assert execution.state == ("completed" if event.actor == "ana" else "failed")
+
+
 def test_without_the_permission_nothing_is_offered_decided_or_shown(visits: Visits) -> None:
     with pytest.raises(ValueError, match="salary"):
         pay(-1, "salary")
@@ -122,12 +162,48 @@ def test_a_filtered_list_is_exported(visits: Visits) -> None:
         pay(-1, "no")
     page = visits("ana", "can_view_values", accept_downloads=True)
     page.goto(f"{LIST}?state=completed")
+
     with page.expect_download() as download:
         page.get_by_role("link", name="Export CSV").click()
     with open(download.value.path(), encoding="utf-8-sig", newline="") as file:
         [exported] = csv.DictReader(file)
     assert exported["state"] == "completed"
     assert not any(cell.startswith("=") for cell in exported.values())
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export XLSX").click()
+    assert re.fullmatch(r"executions-\d{4}-\d\d-\d\d\.xlsx", download.value.suggested_filename)
+    titles, row = texts(download.value.path())
+    assert "arguments" in titles
+    assert "completed" in row
+    assert '{"note": "=1+1", "employee": 1}' in row  # as text, which a formula would not be
+
+
+XML = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+
+
+def texts(path: Any) -> list[list[str]]:
+    """What stands as text in the cells of a workbook's one sheet, row by row."""
+    with zipfile.ZipFile(path) as book:
+        root = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
+    rows = root.iter(f"{XML}row")
+    return [[text.text or "" for text in row.iter(f"{XML}t")] for row in rows]
+
+
+def test_an_accountant_who_knows_a_name_finds_what_ran_for_her(visits: Visits) -> None:
+    dana = employee_with_week(name="Dana Weber")
+    process_payroll(dana.pk, 2025, 10)
+    page = visits("ana", "can_view_values", "view_employee", "view_payslip")
+    page.goto("/admin/payroll/employee/?q=Dana")
+    page.locator("#result_list tbody th a").click()
+    ran = page.locator(".field-called_with")
+    expect(ran).to_contain_text("completed payroll.tasks.process_payroll year=2025, month=10, ")
+    ran.get_by_role("link").click()
+    expect(page.get_by_text("It took effect.")).to_be_visible()
+    page.get_by_role("region", name="What it wrote").get_by_role("link").first.click()
+    expect(page.locator(".field-written_by")).to_contain_text("payroll.tasks.process_payroll")
+    page.locator(".field-employee").get_by_role("link").click()
+    expect(ran).to_be_visible()
 
 
 HOSTILE = {

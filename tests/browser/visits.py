@@ -30,7 +30,7 @@ class Visits:
         if made:
             wanted = {"view_taskexecution", *codenames}
             user.user_permissions.set(Permission.objects.filter(codename__in=wanted))
-            assert user.user_permissions.count() == len(wanted)
+            assert {each.codename for each in user.user_permissions.all()} == wanted
         client = Client()
         client.force_login(user)
         cookie = client.cookies["sessionid"]

@@ -24,7 +24,9 @@ from django.db import connection
 from core.embedded import LOCAL
 from core.management.commands.up import admin_login
 from core.tasks import health_check
+from payroll.tasks import process_payroll
 from tests.core.operations import rows
+from tests.payroll.company import employee_with_week
 from tests.workers import ROOT, Workers, process_environment, wait_until
 
 
@@ -122,6 +124,13 @@ def test_the_schedule_runs_and_an_alert_arrives_on_the_page_that_it_names(up: Up
 
     wait_until(lambda: "Messages have failed for good." in browser.open(page).read().decode())
     wait_until(lambda: "Sending due task publish follow-ups" in up.said, what="beat's first task")
+
+
+def test_its_worker_sends_what_follows_a_payslip_to_its_bank(up: Up) -> None:
+    [bank] = re.findall(r"(http://\S+/book) is its bank's", up.said)
+    process_payroll.delay(employee_with_week(iban="DE89370400440532013000").pk, 2025, 10)
+
+    wait_until(lambda: json.load(urlopen(bank))["counts"], what="a booking")
 
 
 def test_closing_the_terminal_stops_all(up: Up) -> None:

@@ -44,8 +44,10 @@ def test_a_table_is_aligned() -> None:
 def test_it_can_be_of_one_task() -> None:
     found = json.loads(report("history", "--task", TRANSFER, "--format", "json"))
     assert {row["task_name"] for row in found} == {TRANSFER}
-    assert report("history", "--task", "nothing") == "Nothing.\n"
-    assert json.loads(report("history", "--task", "nothing", "--format", "json")) == []
+    nothing = ("history", "--task", TRANSFER, "--until", "2026-11-02", "--since", "2026-11-01")
+    assert report(*nothing) == "Nothing.\n"
+    assert json.loads(report(*nothing, "--format", "json")) == []
+    assert report("open", "--task", "has.not.run") == "Nothing.\n"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,7 @@ def test_a_day_counts_whole_and_a_time_exactly(since: str, until: str, ids: list
         (["history", "--until", "2026-13-01"], "--until '2026-13-01' is no time"),
         (["daily", "--since", "2026-11-02", "--until", "2026-11-01"], "is not before --until"),
         (["open", "--since", "2026-11-01"], "leave out --since and --until"),
+        (["tasks", "--task", "mistyped"], "No execution here is of 'mistyped': give the task's"),
         (["everything"], "invalid choice"),
         (["daily", "--format", "xml"], "invalid choice"),
     ],

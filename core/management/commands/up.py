@@ -40,14 +40,14 @@ class Command(BaseCommand):
         connections.close_all()  # the processes below are forked and must not share them
 
         manager = Manager()
-        for name, module in {
-            "web": f"gunicorn core.wsgi --bind 127.0.0.1:{port} --workers 2 --access-logfile - "
-            "--no-control-socket",
-            "worker": f"celery --quiet -A core worker --concurrency {concurrency}",
-            "beat": "celery --quiet -A core beat",
-        }.items():
-            manager.add_process(name, f"exec {shlex.quote(sys.executable)} -m {module}")
         with bank() as its_bank:
+            for name, module in {
+                "web": f"gunicorn core.wsgi --bind 127.0.0.1:{port} --workers 2 "
+                "--access-logfile - --no-control-socket",
+                "worker": f"celery --quiet -A core worker --concurrency {concurrency}",
+                "beat": "celery --quiet -A core beat",
+            }.items():  # after the bank, because honcho copies the environment here
+                manager.add_process(name, f"exec {shlex.quote(sys.executable)} -m {module}")
             self.stdout.write(
                 f"\n  http://localhost:{port}/admin/\n  {login}\n"
                 f"\n  http://localhost:{port}/mailbox/ has the e-mails that it sends\n"

@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from django.contrib.auth import get_user_model
@@ -10,10 +11,13 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from kombu.utils import json
 
-from core.models import DeadLetter, DeviceToken, SecurityAlert, TokenFamily
+from core.models import DeadLetter, DeviceToken, Report, SecurityAlert, TokenFamily
 from core.tasks import send_critical_alert
 
 DAY = dt.timedelta(days=1)
+
+NONE_OLD = dict.fromkeys(("sessions", "dead_letters", "security_alerts", "reports", "log_files"), 0)
+"""What the clean-up returns where nothing has outlived its time."""
 
 
 def family(compromised: dt.timedelta | None = None, tokens: int = 2) -> TokenFamily:
@@ -37,8 +41,18 @@ def token(of: TokenFamily, expired: dt.timedelta) -> DeviceToken:
     )
 
 
-def alert(severity: str = "critical") -> SecurityAlert:
-    return SecurityAlert.objects.create(kind="test", severity=severity, message="look at this")
+def alert(severity: str = "critical", resolved: dt.timedelta | None = None) -> SecurityAlert:
+    """``resolved`` so long ago."""
+    decided: dict[str, Any] = {}
+    if resolved is not None:
+        decided = {"resolved_at": timezone.now() - resolved, "resolution": "found and done"}
+    return SecurityAlert.objects.create(
+        kind="test", severity=severity, message="look at this", **decided
+    )
+
+
+def report(about: dt.date) -> Report:
+    return Report.objects.create(kind="operations", period=about, content={})
 
 
 def session(expired: dt.timedelta) -> Session:
@@ -56,9 +70,16 @@ def log_file(folder: Path, name: str, age: dt.timedelta) -> Path:
 
 
 def dead_letter(
-    failures: int = 1, *, transient: bool = True, age_in_minutes: int = 0
+    failures: int = 1,
+    *,
+    transient: bool = True,
+    age_in_minutes: int = 0,
+    decided: dt.timedelta | None = None,
 ) -> DeadLetter:
-    """Of an alert."""
+    """Of an alert; dismissed so long ago, where ``decided`` says so."""
+    dismissed: dict[str, Any] = {}
+    if decided is not None:
+        dismissed = {"state": "dismissed", "decided_at": timezone.now() - decided}
     message = send_critical_alert.s("disk", "The disk of db1 is full.")
     return DeadLetter.objects.create(
         task_name=send_critical_alert.name,
@@ -68,4 +89,5 @@ def dead_letter(
         is_transient=transient,
         failures=failures,
         failed_at=timezone.now() - dt.timedelta(minutes=age_in_minutes),
+        **dismissed,
     )

@@ -76,6 +76,24 @@ def test_a_list_takes_as_many_queries_however_long_it_is(
         admin_client.get(url(model, "changelist"))
 
 
+@pytest.mark.parametrize("values", [True, False])
+def test_a_letters_values_are_shown_to_whom_the_ledger_shows_them(
+    client: Client, db: None, values: bool
+) -> None:
+    letter = rows.dead_letter()
+    letter.message = '{"args": [47110815], "kwargs": {}}'
+    letter.error = letter.traceback = "ValueError: 4250.00 is too much"
+    letter.save()
+    clerk = get_user_model().objects.create_user("clerk", is_staff=True)
+    may = ["view_deadletter", *(["can_view_values"] if values else [])]
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=may))
+    client.force_login(clerk)
+    for page in (url(DeadLetter, "change", letter.pk), url(DeadLetter, "changelist")):
+        assert ("4250.00" in client.get(page).content.decode()) is values
+    page = client.get(url(DeadLetter, "change", letter.pk)).content.decode()
+    assert ("47110815" in page) is values
+
+
 def test_writing_a_resolution_resolves_an_alert(admin_client: Client, found: None) -> None:
     alert = SecurityAlert.objects.get()
     page = url(SecurityAlert, "change", alert.pk)
@@ -131,3 +149,22 @@ def test_who_may_only_look_can_neither_send_nor_dismiss(client: Client, db: None
     for action in ("requeue", "dismiss"):
         act(client, DeadLetter, action)
     assert DeadLetter.objects.get().state == "open"
+
+
+def test_a_report_is_a_table_and_nothing_to_save(admin_client: Client, found: None) -> None:
+    report = Report.objects.get(kind="operations")
+    report.content = {"completed": {"payroll.tasks.process_payroll": 250}, "dead_letters": 0}
+    report.save()
+    page = admin_client.get(url(Report, "change", report.pk)).content.decode()
+    assert "completed: payroll.tasks.process_payroll</th><td>250</td>" in page
+    assert "dead letters</th><td>0</td>" in page
+    assert "_save" not in page
+
+
+def test_a_dead_letter_leads_to_its_execution_and_has_nothing_to_save(
+    admin_client: Client, found: None
+) -> None:
+    letter = DeadLetter.objects.get()
+    page = admin_client.get(url(DeadLetter, "change", letter.pk)).content.decode()
+    assert f'href="/admin/ledger/taskexecution/?q={letter.task_id}"' in page
+    assert "_save" not in page

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from core import log_files
-from core.models import DeviceToken, SecurityAlert, TokenFamily
+from core.models import DeadLetter, DeviceToken, Report, SecurityAlert, TokenFamily
 from core.tasks import (
     cleanup_compromised_token_families,
     cleanup_expired_tokens,
@@ -41,9 +41,30 @@ def test_old_log_files_and_expired_sessions_go(settings: Settings, tmp_path: Pat
     rows.session(expired=8 * DAY)
     recent, valid = rows.session(expired=6 * DAY), rows.session(expired=-DAY)
 
-    assert cleanup_old_logs() == {"sessions": 1, "log_files": 3}
+    assert cleanup_old_logs() == rows.NONE_OLD | {"sessions": 1, "log_files": 3}
     assert {path.name for path in tmp_path.iterdir()} == {"folder.log", "new.log", "notes.txt"}
     assert set(Session.objects.all()) == {recent, valid}
+
+
+def test_what_was_decided_long_ago_goes_and_what_is_open_stays(settings: Settings) -> None:
+    settings.LOG_FOLDER = ""
+    settings.LEDGER = {"RETENTION_DAYS": 100}
+    now = timezone.now()
+    long_open, alert_open = rows.dead_letter(age_in_minutes=10**6), rows.alert()
+    SecurityAlert.objects.update(raised_at=now - 400 * DAY)
+    for age in (29, 31):
+        rows.dead_letter(decided=age * DAY)
+    for age in (99, 101):
+        rows.alert(resolved=age * DAY)
+        rows.report(about=timezone.localdate(now - age * DAY))
+
+    deleted = {"dead_letters": 1, "security_alerts": 1, "reports": 1}
+    assert cleanup_old_logs() == rows.NONE_OLD | deleted
+    assert long_open in DeadLetter.objects.all()
+    assert DeadLetter.objects.filter(state="dismissed", decided_at__gt=now - 30 * DAY).count() == 1
+    assert alert_open in SecurityAlert.objects.all()
+    assert SecurityAlert.objects.filter(resolved_at__gt=now - 100 * DAY).count() == 1
+    assert Report.objects.get().period == timezone.localdate(now - 99 * DAY)
 
 
 @pytest.mark.parametrize("folder", ["", "/nowhere/at/all"])
@@ -51,7 +72,7 @@ def test_without_log_files_the_sessions_go(settings: Settings, folder: str) -> N
     settings.LOG_FOLDER = folder
     rows.session(expired=8 * DAY)
 
-    assert cleanup_old_logs() == {"sessions": 1, "log_files": 0}
+    assert cleanup_old_logs() == rows.NONE_OLD | {"sessions": 1, "log_files": 0}
 
 
 @pytest.fixture

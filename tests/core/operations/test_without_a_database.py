@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.tasks import health_check, send_critical_alert
+from ledger.alarms import UNREACHABLE
 from ledger.testing import Worker
 from ledger.testing.worker import Workers
 from tests.core.operations.mail_server import Mailbox
@@ -33,11 +34,11 @@ def test_an_alert_is_sent_all_the_same(worker: Worker, mailbox: Mailbox) -> None
 def test_the_health_check_says_so_and_tells_the_admins(worker: Worker, mailbox: Mailbox) -> None:
     found = health_check.delay().get(timeout=30)
 
-    assert found["problems"] == ["The database cannot be reached."]
+    assert found["problems"] == [UNREACHABLE.summary]
     assert "refused" in found["database"]["error"]
     assert found["broker"]["reachable"]
     [message] = mailbox.messages
-    assert "The database cannot be reached." in message.get_payload()
+    assert message["Subject"] == "[critical] LedgerUnreachable"
 
 
 def test_a_failure_that_cannot_be_recorded_is_logged_with_its_message(

@@ -12,6 +12,7 @@ from celery import shared_task
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from pytest_django import Settings
 
 from ledger import current_execution, idempotent_daily_task, idempotent_task
 from ledger.admin import deciding as deciding_module
@@ -26,6 +27,7 @@ from tests.ledger.admin.site import (
     listed,
     seen,
     shown,
+    text_of,
     told,
     unguarded,
 )
@@ -126,6 +128,22 @@ def events(execution: TaskExecution, actor: str = "admin") -> list[tuple[str, st
 
 
 class TestRelease:
+    def test_the_page_says_what_it_is_about_and_what_a_result_looks_like(
+        self, staff: Staff
+    ) -> None:
+        runs.append(1)
+        transfer(1)
+        url = deciding("release", held(7))
+        ana, eve = staff("can_release", "can_view_values", name="ana"), staff("can_release")
+        page = text_of(ana.get(url).content.decode())
+        assert "tests.decisions.transfer" in page
+        assert "number=7" in page
+        assert 'The last one returned {"booked": 1}' in page
+        page = text_of(eve.get(url).content.decode())
+        assert "tests.decisions.transfer" in page
+        assert "number=7" not in page
+        assert "booked" not in page
+
     def test_as_completed_it_answers_with_the_result(self, admin_client: Client) -> None:
         row = held()
         response = take(admin_client, "release", row, outcome="completed", result='{"booked": 7}')
@@ -197,6 +215,19 @@ class TestClear:
         assert row.retired_at is not None
         assert row.result == 7
         assert events(row) == [("retired", "because")]
+
+    def test_an_execution_keeps_its_number_whatever_numbers_look_like(
+        self, admin_client: Client, settings: Settings
+    ) -> None:
+        settings.USE_THOUSAND_SEPARATOR = True
+        row = completed()
+        with unguarded():
+            TaskExecution.objects.update(id=1_234_567)
+        row = TaskExecution.objects.get()
+        page = shown(admin_client, row)
+        assert f'href="{deciding("clear", row)}"' in page
+        assert "1,234,567" not in page
+        assert seen(admin_client.get(deciding("clear", row)).content.decode()) != []
 
     def test_many_at_once_from_the_list(self, admin_client: Client) -> None:
         rows = [completed(1), completed(2), held()]

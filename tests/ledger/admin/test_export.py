@@ -156,6 +156,7 @@ class TestXLSX:
         serial = (local - dt.datetime(1899, 12, 30)) / dt.timedelta(days=1)
         times = [float(number) for number in re.findall(r"<v>(4\d{4}\.\d+)</v>", sheet)]
         assert any(abs(serial - time) < 1e-6 for time in times)
+        assert f">claimed ({timezone.get_current_timezone_name()})<" in sheet
         assert f"<v>{row.pk}</v>" in sheet
         assert row.key in sheet
 

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from ledger import (
     ExecutionHeld,
@@ -50,13 +51,40 @@ class TestWhatItShows:
         row = TaskExecution.objects.get()
         page = listed(admin_client)
         assert ids(page) == [row.pk]
-        for text in ("completed", row.task_name, row.worker, row.args_hash[:12], "Celery"):
+        assert row.task_name in page.replace("<wbr>", "")
+        for text in ("completed", row.worker, row.args_hash[:8], "Celery"):
             assert text in page
         assert f"…:{row.period}" in page
         assert re.search(r"\d\.\d{3} s", page)
         assert re.search(r'field-duplicates[^>]*">1<', page)
         columns = re.findall(r'class="(?:sortable )?column-(\w+)', page)
         assert columns == list(list_module.ListOfExecutions.list_display)
+
+    def test_what_it_was_called_with_to_those_who_may_see_values(
+        self, admin_client: Client, staff: Staff
+    ) -> None:
+        pay(7, "for Dana")
+        pay(8, "x" * 5000)
+        page = text_of(listed(admin_client))
+        assert "note=for Dana, employee=7" in page
+        assert f"note={'x' * 64}…" in page
+        assert not re.search("employee=7|arguments", text_of(listed(staff())), re.IGNORECASE)
+
+    def test_times_with_their_zone_and_when_it_was_retired(self, admin_client: Client) -> None:
+        pay(7)
+        clear_idempotency_key(f"{__name__}.pay", [7])
+        row = TaskExecution.objects.get()
+        page = text_of(listed(admin_client))
+        assert row.retired_at is not None
+        for word, moment in (("", row.claimed_at), ("retired ", row.retired_at)):
+            assert f"{word}{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" in page
+        assert f"Times are those of {timezone.get_current_timezone_name()}." in page
+
+    def test_where_nothing_is_found_why_and_the_way_back(self, admin_client: Client) -> None:
+        pay(7)
+        page = listed(admin_client, q="Dana")
+        assert "Nothing was found. The search knows no names" in text_of(page)
+        assert '<a href="?">Show all executions</a>' in page
 
     def test_the_state_as_text_in_a_colour(self, admin_client: Client) -> None:
         pay(1)

@@ -38,9 +38,14 @@ def work(number: int) -> dict[str, Any]:
     return {"number": number}
 
 
+LEAST = 0
+
+
 @shared_task(name="tests.story.child")
 @idempotent_task()
 def child(number: int) -> int:
+    if number < LEAST:
+        raise ValueError("too small")
     return number
 
 
@@ -200,6 +205,23 @@ class TestItsParts:
         assert f'href="{detail(origin)}">tests.story.parent, execution {origin.pk}' in page
         assert text_of(page).count(f"tests.story.parent, execution {origin.pk}") == 2  # and root
 
+    def test_its_parent_and_root_are_known_after_an_attempt_of_another_message(
+        self, admin_client: Client, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parent.delay(-7)
+        inbox.take().run()
+        inbox.take().run()
+        assert TaskExecution.objects.filter(state="failed").count() == 1
+        monkeypatch.setattr(f"{__name__}.LEAST", -10)
+        child.delay(-7)
+        inbox.take().run()
+        origin = TaskExecution.objects.get(task_name="tests.story.parent")
+        again = TaskExecution.objects.get(task_name="tests.story.child")
+        assert (again.state, again.attempt) == ("completed", 2)
+        page = shown(admin_client, again)
+        assert titles(page)[0] == "published by tests.story.parent"
+        assert text_of(page).count(f"tests.story.parent, execution {origin.pk}") == 2  # and root
+
     def test_a_follow_up_that_waits_says_so(self, admin_client: Client) -> None:
         work(7)
         row = TaskExecution.objects.get()
@@ -247,6 +269,17 @@ class TestThePage:
         page = shown(admin_client, row)
         assert page.count("{\n  &quot;number&quot;: 7\n}") == 2
 
+    def test_it_says_what_its_state_means(self, admin_client: Client) -> None:
+        work(7)
+        row = TaskExecution.objects.get()
+        assert "It took effect." in text_of(shown(admin_client, row))
+        clear_idempotency_key(row.task_name, [7])
+        assert "It is history." in text_of(shown(admin_client, row))
+        with pytest.raises(ValueError, match="no -1"):
+            work(-1)
+        failed = TaskExecution.objects.latest("id")
+        assert "The next delivery runs it." in text_of(shown(admin_client, failed))
+
     def test_a_held_one_offers_to_be_released(self, admin_client: Client) -> None:
         @idempotent_task(guarantee="at_most_once")
         def transfer() -> None:
@@ -258,6 +291,7 @@ class TestThePage:
             transfer()
         page = shown(admin_client, TaskExecution.objects.get())
         assert ">Release…</a>" in page
+        assert "until somebody decides" in page
         assert ">Clear…</a>" not in page
 
     def test_its_parts_cost_the_same_number_of_queries_however_many(

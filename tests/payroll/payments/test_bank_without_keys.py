@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from core.models import DeadLetter
 from ledger.models import ExecutionEvent
 from ledger.testing import Worker, crash_at
 from payroll.bank.process import BankProcess
@@ -90,6 +91,18 @@ def test_a_crash_before_booking_is_held_and_released_as_failed_to_be_sent_once(
     wait_for(payment, "completed")
     [booking] = bookings(bank, payment)
     assert in_the_books(payment) == ("sent", booking["number"], 1)
+
+
+def test_what_is_held_waits_in_the_ledger_alone_and_leaves_no_dead_letter(
+    worker: Worker, bank: BankProcess, payment: Payment
+) -> None:
+    bank.misbehave({"fault": "drop_after", "count": 1})
+    for _ in ("the answer is lost", "and asked for once more"):
+        sent = financial_transaction.delay(payment.pk)
+        worker.wait_for_log(f"[{sent.id}] raised")  # behind what keeps dead letters
+
+    assert status(payment)["state"] == "held"
+    assert DeadLetter.objects.count() == 0
 
 
 def test_a_crash_after_our_commit_is_held_though_the_books_are_right_already(
