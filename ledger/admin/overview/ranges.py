@@ -87,7 +87,7 @@ class RangeForm(forms.Form):
             self.add_error("since", "Choose a year from 2000 on.")
         elif since and "until" not in self.errors and since >= until:
             self.add_error(
-                "until", "The end comes after the beginning, which is not in the future."
+                "until", "Choose an end after the beginning, and a beginning that is past."
             )
         return given
 
