@@ -13,7 +13,8 @@ Where things are, in the order a delivery meets them:
 
     decorators     the three decorators          options      their options, checked at import
     call           one call                      protection   a decorated function, found by name
-    exempt         tasks left out, and why       publishing   messages that are not needed
+    importing      tasks not met before          exempt       tasks left out, and why
+    publishing     messages that are not needed
     delivery       the message it came in        periods      the hour or day pinned in it
     keys           canonical arguments, the key  readable     the arguments, for people
     guarantees/    the protocol, one file each   protocol     what all guarantees decide alike

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from . import keys, periods, readable
 from .exceptions import UnusableArgument
+from .importing import import_tasks
 from .options import Options
+
+logger = logging.getLogger("ledger")
 
 MARK = "__ledger__"
 """Attribute of a decorated function that holds its ``Protected``."""
@@ -132,7 +136,10 @@ def protecting(task: Task[Any, Any]) -> Protected | None:
 
 
 def find(task_name: str) -> tuple[Protected, bool] | None:
-    """The decorated function of that name and whether Celery binds it, or None where unknown."""
+    """The decorated function of that name and whether Celery binds it, or None where there is none.
+    A name that this process does not know is looked for where a worker would have it from."""
+    if task_name not in current_app.tasks and task_name not in _by_qualified_name:
+        import_tasks()
     task = current_app.tasks.get(task_name)
     if task is not None and (protected := protecting(task)) is not None:
         body = getattr(task, "_orig_run", task.run)
@@ -143,7 +150,8 @@ def find(task_name: str) -> tuple[Protected, bool] | None:
 
 
 def parameter_names() -> list[str]:
-    """Names of all parameters of the decorated functions that were imported so far, sorted."""
+    """Names of all parameters of the decorated functions, sorted."""
+    import_tasks()
     protected = _by_qualified_name.values()
     return sorted({name for known in protected for name in known._all.names if name != "self"})
 
@@ -162,6 +170,11 @@ def key_of(
     period = periods.current(kind or "day") if date is None else periods.parse(date, "date", kind)
     label = period.label if date_based or kind else None
     if known is None:
+        logger.warning(
+            "%s is no task under the ledger as far as this process knows: its key is made of the "
+            "arguments as they stand, and found only where the task was called with just these",
+            task_name,
+        )
         key_hash = keys.hash_of(keys.canonical_arguments(args, kwargs))
         return keys.compose(task_name, key_hash, label), DEFAULT_DB_ALIAS
     protected, bound = known

@@ -6,7 +6,6 @@ import json
 import re
 from contextlib import suppress
 
-from celery import current_app
 from django.db.models import QuerySet
 
 from .. import readable
@@ -40,7 +39,6 @@ def _path(text: str) -> str:
     if named := _NAMED.fullmatch(text):
         names, value = [named[1]], named[2]
     else:
-        current_app.loader.import_default_modules()  # a web process may not have met all tasks
         names, value = parameter_names(), text
     return " || ".join(
         f"$.{json.dumps(name)} == {literal}" for name in names for literal in _literals(value)

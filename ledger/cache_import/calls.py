@@ -12,6 +12,7 @@ from celery import current_app
 
 from .. import keys, periods
 from ..exceptions import UnusableArgument
+from ..importing import import_tasks
 from ..protection import Protected, find, protecting
 
 OldKey = Callable[[str, Sequence[object], Mapping[str, object], dt.date | None], str]
@@ -49,7 +50,7 @@ class Candidate(NamedTuple):
 
 def tasks() -> dict[str, Protected]:
     """The registered tasks under the ledger, by name."""
-    current_app.loader.import_default_modules()
+    import_tasks()
     found = {name: protecting(task) for name, task in sorted(current_app.tasks.items())}
     return {name: protected for name, protected in found.items() if protected}
 

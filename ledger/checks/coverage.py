@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from ..conf import ignored_tasks
 from ..exempt import reason_of
 from ..protection import protecting
-from .registered import AnyTask, import_tasks, place_of, registered
+from .registered import AnyTask, failure_to_import, place_of, registered
 
 
 def check_coverage(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
@@ -18,7 +18,7 @@ def check_coverage(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
 
 
 def _undecided() -> Iterator[CheckMessage]:
-    if (error := import_tasks()) is not None:
+    if (error := failure_to_import()) is not None:
         yield Error(
             f"The tasks cannot be imported, and so not checked: {error!r}.",
             hint="Mend the module, or take it out of CELERY_IMPORTS or CELERY_INCLUDE: a worker "

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from celery import Task, current_app
 
+from ..exceptions import LedgerError
+from ..importing import import_tasks
 from ..options import Options
 from ..protection import protecting
 
@@ -19,35 +18,20 @@ AnyTask = Task[Any, Any]
 
 def registered() -> list[AnyTask]:
     """All tasks of the project by name, Celery's own excepted, as far as they can be imported."""
-    import_tasks()
+    failure_to_import()
     return [
         task for name, task in sorted(current_app.tasks.items()) if not name.startswith("celery.")
     ]
 
 
-def import_tasks() -> Exception | None:
-    """Import the modules that a worker imports when it starts. Returns what it would die of: here,
-    where a project's every command runs the checks, that must not keep it from running."""
+def failure_to_import() -> BaseException | None:
+    """What a worker would die of as it starts: here, where a project's every command runs the
+    checks, that must not keep it from running."""
     try:
-        with _without_checks():
-            current_app.loader.import_default_modules()
-    except Exception as error:
-        return error
+        import_tasks()
+    except LedgerError as error:
+        return error.__cause__
     return None
-
-
-@contextmanager
-def _without_checks() -> Iterator[None]:
-    """Celery's Django fix-up runs all system checks when it imports tasks, and so these again."""
-    before = os.environ.get("CELERY_SKIP_CHECKS")
-    os.environ["CELERY_SKIP_CHECKS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CELERY_SKIP_CHECKS"]
-        else:
-            os.environ["CELERY_SKIP_CHECKS"] = before
 
 
 def protected() -> list[tuple[AnyTask, Options]]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ..checks.coverage import is_ignored
-from ..checks.registered import AnyTask, import_tasks, place_of, registered
+from ..checks.registered import AnyTask, failure_to_import, place_of, registered
 from ..exempt import reason_of
 from ..options import Options
 from ..protection import protecting
@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def handle(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
-    if (error := import_tasks()) is not None:
+    if (error := failure_to_import()) is not None:
         raise CommandError(f"The tasks cannot be imported: {error!r}.") from error
     rows = [_row(task) for task in registered()]
     if options["format"] == "json":
