@@ -19,12 +19,12 @@ from ..exceptions import LedgerError
 from ..models import TaskExecution
 from ..periods import PERIOD_HEADER
 from ..protection import find
+from . import primary
 
 
 def message(execution: TaskExecution) -> Signature[Any]:
     """The task's signature, with its arguments and period. ``LedgerError`` says why there is none,
     and what to do instead."""
-    current_app.loader.import_default_modules()  # a web process may not have met all tasks
     name = execution.task_name
     known = find(name)
     if known is None or name not in current_app.tasks:
@@ -38,7 +38,7 @@ def message(execution: TaskExecution) -> Signature[Any]:
         identity = protected.identity(args, kwargs, bound=bound)
         key = keys.compose(name, identity.key_hash, execution.period)
         same = (key, identity.args_hash) == (execution.key, execution.args_hash)
-        same = same and protected.database(args, kwargs) == (execution._state.db or "default")
+        same = same and protected.database(args, kwargs) == primary.alias(execution)
     except Exception:  # of a key= or using= of the project's, given what it did not expect
         same = False
     if not same:
@@ -57,7 +57,7 @@ def publish(execution: TaskExecution, signature: Signature[Any]) -> str:
     """Send it, within the transaction that is open: as a follow-up of the execution, published
     right after the commit, or by the relay. Returns its Celery task id."""
     task_id = str(signature.freeze().id)
-    database = execution._state.db or "default"
+    database = primary.alias(execution)
     text = json.dumps(signature)
     row = store.enqueue(connections[database], execution.pk, execution.task_name, task_id, text)
     transaction.on_commit(lambda: outbox.publish(database, [row]), using=database, robust=True)

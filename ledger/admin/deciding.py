@@ -17,7 +17,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from ..exceptions import LedgerError
 from ..models import State, TaskExecution
-from . import workers
+from . import primary, workers
 from .decisions import DECISIONS, Decision, Reason, Seen, allowed, decide
 from .list import badge, in_short
 from .permissions import may_view_values
@@ -66,8 +66,8 @@ class Deciding(ModelAdmin):
     def _confirm(
         self, request: HttpRequest, decision: Decision, ids: Sequence[int], form: Reason
     ) -> HttpResponse:
-        found = TaskExecution.objects.filter(pk__in=ids).defer("result", "error")
-        executions = list(found.order_by("-id"))
+        found = TaskExecution.objects.using(primary.alias()).filter(pk__in=ids)
+        executions = list(found.defer("result", "error").order_by("-id"))
         lost = workers.lost(executions)
         rows = [_Row(decision, execution, lost) for execution in executions]
         able = [row for row in rows if not row.refusal]

@@ -19,7 +19,7 @@ from kombu.utils import json
 from .. import lookup, readable, store
 from ..exceptions import LedgerError
 from ..models import ExecutionEvent, State, TaskExecution
-from . import again, workers
+from . import again, primary, workers
 
 _SEEN = re.compile(r"(\d{1,18})\.(\d{1,9})\.([a-z ]{1,30})", re.ASCII)
 
@@ -137,9 +137,9 @@ class Release(Decision):
         self, execution: TaskExecution, *, actor: str, reason: str, **choices: Any
     ) -> None:
         outcome, result = choices["outcome"], choices["result"]
-        database = execution._state.db or "default"
+        using = primary.alias(execution)
         lookup.release(
-            execution.key, outcome, result=result, reason=reason, actor=actor, using=database
+            execution.key, outcome, result=result, reason=reason, actor=actor, using=using
         )
 
 
@@ -164,8 +164,7 @@ class Clear(Decision):
     def carry_out(
         self, execution: TaskExecution, *, actor: str, reason: str, **choices: Any
     ) -> None:
-        database = execution._state.db or "default"
-        lookup.clear(execution.key, database, reason=reason, actor=actor)
+        lookup.clear(execution.key, primary.alias(execution), reason=reason, actor=actor)
 
 
 class RunAgain(Decision):
@@ -217,7 +216,7 @@ class Recover(Decision):
     def carry_out(
         self, execution: TaskExecution, *, actor: str, reason: str, **choices: Any
     ) -> None:
-        connection = connections[execution._state.db or "default"]
+        connection = connections[primary.alias(execution)]
         if not store.abandon(connection, execution.key, execution.pk, execution.attempt, actor):
             raise LedgerError(f"{execution.key} has a worker after all. Look again.")
         _note(execution, ExecutionEvent.Kind.RECOVERED, actor, reason)
@@ -242,10 +241,10 @@ def decide(decision: Decision, seen: Seen, *, actor: str, reason: str, **choices
     """Carry out a decision about an execution as it was seen. ``LedgerError`` where it is no longer
     so, or cannot be done; then nothing has changed."""
     actor, reason = readable.text(actor, 255), readable.text(reason)
-    database = TaskExecution.objects.db
+    database = primary.alias()
     try:
         with transaction.atomic(using=database):
-            execution = _locked(seen)
+            execution = _locked(seen, database)
             if why := decision.refusal(execution):
                 raise LedgerError(f"{execution.key}: {why}")
             decision.carry_out(execution, actor=actor, reason=reason, **choices)
@@ -257,8 +256,9 @@ def decide(decision: Decision, seen: Seen, *, actor: str, reason: str, **choices
         ) from error
 
 
-def _locked(seen: Seen) -> TaskExecution:
-    execution = TaskExecution.objects.select_for_update(nowait=True).filter(pk=seen.id).first()
+def _locked(seen: Seen, database: str) -> TaskExecution:
+    rows = TaskExecution.objects.using(database).select_for_update(nowait=True)
+    execution = rows.filter(pk=seen.id).first()
     if execution is None:
         raise LedgerError(f"Execution {seen.id} is gone: its retention has passed.")
     now = Seen.of(execution)
@@ -277,11 +277,12 @@ def _is_lost(execution: TaskExecution) -> bool:
 
 
 def _has_successor(execution: TaskExecution) -> bool:
-    return TaskExecution.objects.filter(key=execution.key, retired_at=None).exists()
+    executions = TaskExecution.objects.using(primary.alias(execution))
+    return executions.filter(key=execution.key, retired_at=None).exists()
 
 
 def _note(execution: TaskExecution, kind: str, actor: str, reason: str) -> None:
-    connection = connections[execution._state.db or "default"]
+    connection = connections[primary.alias(execution)]
     store.note(connection, execution.pk, kind, execution.attempt, actor, reason)
 
 

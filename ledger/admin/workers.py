@@ -1,4 +1,5 @@
-"""Whether an execution's worker is alive: asked of the locks, without taking its own."""
+"""Whether an execution's worker is alive: asked of the locks, without taking its own; of the
+primary's, because a replica knows none."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from django.db.models import QuerySet
 
 from ..models import State, TaskExecution
 from ..sweep import RECOVERY_GRACE
+from . import primary
 
 _UNLOCKED = "ledger_lock_id(ledger_taskexecution.key) not in (select lock from ledger_locked())"
 
@@ -15,7 +17,8 @@ _UNLOCKED = "ledger_lock_id(ledger_taskexecution.key) not in (select lock from l
 def without_worker(executions: QuerySet[TaskExecution]) -> QuerySet[TaskExecution]:
     """Those that are running, and whose run lock nobody holds. Younger ones than the recovery's
     grace are left out: they may be between their claim and their lock."""
-    return executions.filter(state=State.RUNNING, completed_at=None, retired_at=None).extra(  # noqa: S610
+    running = executions.filter(state=State.RUNNING, completed_at=None, retired_at=None)
+    return running.using(primary.alias()).extra(  # noqa: S610
         where=["ledger_taskexecution.started_at < ledger_now() - %s", _UNLOCKED],
         params=[RECOVERY_GRACE],
     )

@@ -17,6 +17,7 @@ from psycopg.errors import QueryCanceled
 
 from ...alarms import ALARMS
 from ...models import State, TaskExecution
+from .. import primary
 from . import charts, figures
 from .figures import DUPLICATES, OUTCOMES, TROUBLE, Figures, Now, Task
 from .ranges import PRESETS, Range, RangeForm
@@ -66,12 +67,13 @@ class Overview(ModelAdmin):
     def overview_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
+        with figures.bounded(connections[primary.alias()]) as cursor:
+            waiting = figures.now(cursor)
+        form = RangeForm(request.GET, now=waiting.at)
+        range = form.chosen()
+        found = None
         connection = connections[self.get_queryset(request).db]
         with figures.bounded(connection) as cursor:
-            waiting = figures.now(cursor)
-            form = RangeForm(request.GET, now=waiting.at)
-            range = form.chosen()
-            found = None
             try:
                 with transaction.atomic(using=connection.alias):
                     found = figures.figures(cursor, range)
