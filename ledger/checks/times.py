@@ -12,12 +12,13 @@ from ..options import Options
 from .broker import visibility_timeout
 from .registered import AnyTask, place_of, protected
 
-LENGTHS = {
+LONGEST = {
     "hour": dt.timedelta(hours=1),
-    "day": dt.timedelta(days=1),
-    "week": dt.timedelta(days=7),
-    "month": dt.timedelta(days=31),
+    "day": dt.timedelta(days=1, hours=1),
+    "week": dt.timedelta(days=7, hours=1),
+    "month": dt.timedelta(days=31, hours=1),
 }
+"""The longest of each: the clocks may go back within it."""
 
 
 def check_times(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
@@ -53,8 +54,8 @@ def _limits(task: AnyTask) -> Iterator[CheckMessage]:
 
 
 def _forgotten(task: AnyTask, options: Options) -> Iterator[CheckMessage]:
-    if options.period and options.ttl is not None and options.ttl < LENGTHS[options.period]:
-        hours = LENGTHS[options.period] / dt.timedelta(hours=1)
+    if options.period and options.ttl is not None and options.ttl < LONGEST[options.period]:
+        hours = LONGEST[options.period] / dt.timedelta(hours=1)
         yield Warning(
             f"{task.name} runs once a {options.period}, and is forgotten before that is over.",
             hint=f"Give it ttl_hours={hours:g} or more.",

@@ -19,6 +19,14 @@ def test_an_unknown_entry_is_an_error_that_names_it_and_the_known_ones(settings:
         assert name in error.hint
 
 
+def test_times_without_a_time_zone_are_an_error(settings: Settings) -> None:
+    assert [told for told in run_checks() if told.id == "ledger.E009"] == []
+    settings.USE_TZ = False
+    (error,) = [told for told in run_checks() if told.id == "ledger.E009"]
+    assert error.is_serious()
+    assert "USE_TZ = True" in str(error.hint)
+
+
 @pytest.mark.parametrize("value", [0, -1, "30", 1.5, True, None])
 def test_an_entry_that_is_no_whole_number_above_0_is_refused_by_name(
     settings: Settings, value: object

@@ -79,12 +79,12 @@ def test_rabbitmq_does_not_go_by_time(app: Celery, told: Told) -> None:
 
 
 @pytest.mark.parametrize(
-    ("period", "hours"), [("hour", 1), ("day", 24), ("week", 24 * 7), ("month", 24 * 31)]
+    ("period", "hours"), [("hour", 1), ("day", 25), ("week", 24 * 7 + 1), ("month", 24 * 31 + 1)]
 )
 def test_a_period_is_not_forgotten_before_it_is_over(
     app: Celery, told: Told, period: str, hours: int
 ) -> None:
-    forgotten = task_with(app, name="forgotten", under={"period": period, "ttl_hours": hours - 0.1})
+    forgotten = task_with(app, name="too short", under={"period": period, "ttl_hours": hours - 0.1})
     kept = task_with(app, name="kept", under={"period": period, "ttl_hours": hours})
     for_ever = task_with(app, name="for ever", under={"period": period, "ttl_hours": None})
     (warning,) = told("W009", forgotten)
