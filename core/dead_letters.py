@@ -66,7 +66,8 @@ def record(
     again = sender.signature_from_request(request, retries=0)
     for name in NOT_CARRIED_OVER:
         again.options.pop(name, None)
-    _keep(task_id, again, exception, readable.text(einfo.traceback if einfo else ""))
+    story = readable.shortened(einfo.traceback if einfo else "", readable.MOST_TRACEBACK)
+    _keep(task_id, again, exception, story)
 
 
 @signals.task_unknown.connect

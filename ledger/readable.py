@@ -14,6 +14,11 @@ from .conf import setting
 REDACTED = "[redacted]"
 SHORTEST_SECRET = 4
 
+MOST_TRACEBACK = 100_000
+"""Characters of a traceback that are kept: an exception may quote a file, or a whole response."""
+
+ROOM_FOR_NOTE = 60
+
 
 def dump(arguments: Mapping[str, object], redact: frozenset[str]) -> str:
     """ASCII JSON. Beyond ``MAX_ARGUMENT_BYTES`` only the size is kept: the hash identifies them."""
@@ -37,11 +42,20 @@ def text(value: object, limit: int | None = None) -> str:
     return str(value)[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def shortened(value: str, limit: int) -> str:
+    """As ``text``; of what is longer, both its ends, and how much was left out between them."""
+    if len(value) > limit:
+        end = (limit - ROOM_FOR_NOTE) // 2
+        note = f" [… {len(value) - 2 * end:,} characters left out …] "
+        value = f"{value[:end]}{note}{value[-end:]}"
+    return text(value)
+
+
 def error(raised: BaseException, without: Callable[[str], str] = str) -> str:
     """An exception in a line, at most 2000 characters; only its type where it cannot say more.
     ``without``: takes out what must not be kept."""
     try:
-        return text(without(repr(raised)), 2000)
+        return shortened(without(repr(raised)), 2000)
     except Exception:
         return f"{type(raised).__qualname__}(which cannot be described)"
 

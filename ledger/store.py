@@ -175,7 +175,8 @@ def fail(
     """Record a failed attempt: ``failed``, so that the next delivery may run it, or ``held``."""
     delivery = call.delivery
     died = delivery.message is not None and not isinstance(error, Exception)  # SystemExit
-    story = readable.text(call.without_secrets("".join(traceback.format_exception(error))))
+    story = call.without_secrets("".join(traceback.format_exception(error)))
+    story = readable.shortened(story, readable.MOST_TRACEBACK)
     said = readable.error(error, call.without_secrets)
     parameters = (call.key, live.id, live.attempt, call.ttl, delivery.task_id, delivery.worker)
     sql = "select ledger_fail(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"

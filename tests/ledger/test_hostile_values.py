@@ -114,6 +114,30 @@ class TestEverywhere:
         assert check_idempotency_status(value)["executed"]
 
 
+@pytest.mark.parametrize("shift", range(3))
+def test_of_an_endless_failure_both_ends_are_kept_and_no_part_of_a_secret(shift: int) -> None:
+    """A text that is cut before its secrets are taken out may end with half of one."""
+
+    @idempotent_task(redact=("iban",))
+    def quote(iban: str) -> None:
+        raise ValueError("begins" + "x" * shift + iban * 200_000 + "ends")
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        quote("DE89370400440532013000")
+    row = TaskExecution.objects.get()
+    event = row.events.get()
+    for text, most in ((row.error, 2000), (event.reason, 2000), (event.traceback, 100_000)):
+        assert most - 60 < len(text) <= most
+        assert "begins" in text
+        assert "ends" in text[-10:]
+        assert "3704" not in text
+        cut = re.search(r" \[… ([\d,]+) characters left out …\] ", text)
+        assert cut is not None
+        kept = len(text) - len(cut[0])
+        assert 0 <= int(cut[1].replace(",", "")) + kept - len("[redacted]") * 200_000 < 2000
+    assert event.traceback.startswith("Traceback")
+
+
 @pytest.mark.parametrize(
     "value", [v for v in HOSTILE.values() if not isinstance(v, float)], ids=lambda v: repr(v)[:20]
 )
