@@ -10,10 +10,19 @@ from typing import Any
 import psycopg
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Task, shared_task
+from celery.exceptions import Ignore, Reject
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from ledger import LedgerError, check_idempotency_status, current_execution, idempotent_task
+from ledger import (
+    LedgerError,
+    check_idempotency_status,
+    current_execution,
+    idempotent_task,
+    non_idempotent,
+)
 from ledger.models import ExecutionEvent, State, TaskExecution
+from tests.ledger.inbox import Inbox
 from tests.ledger.marks import commits
 from tests.ledger.wire import Wire
 from tests.testapp.models import Effect
@@ -44,6 +53,39 @@ def failed_with(error: str) -> TaskExecution:
     assert "Traceback" in event.traceback
     assert not Effect.objects.exists()
     return row
+
+
+@shared_task(name="tests.bodies.leave_later")
+@non_idempotent("does nothing")
+def leave_later() -> None: ...
+
+
+@shared_task(bind=True, name="tests.bodies.leave")
+@idempotent_task()
+def leave(self: Task, how: str) -> None:
+    Effect.objects.create(key=how)
+    if how == "Ignore":
+        raise Ignore
+    if how == "Reject":
+        raise Reject("not this one", requeue=False)
+    self.replace(leave_later.si())
+
+
+@pytest.mark.parametrize("how", ["Ignore", "Reject", "replace"])
+def test_celerys_ways_out_of_a_body_are_failures(inbox: Inbox, how: str) -> None:
+    """They are exceptions, so what the body did is rolled back, and a next delivery runs it; but a
+    replacement has been published."""
+    leave.delay(how)
+    inbox.take().run()
+    failed_with("reject" if how == "Reject" else "Ignore")
+    if how == "replace":
+        assert inbox.take().message.headers["task"] == leave_later.name
+    assert inbox.is_empty
+    leave.delay(how)
+    inbox.take().run()
+    row = TaskExecution.objects.get()
+    assert (row.state, row.attempt) == (State.FAILED, 2)
+    assert not Effect.objects.exists()
 
 
 class TestFailures:
