@@ -1,10 +1,11 @@
 """The SQL. One function per verb of the protocol; the races are explained in ``sql/functions.sql``.
 
 Each verb is one round trip on Django's own connection: a query of several statements, which takes
-the simple protocol, and so needs no prepared statements and works behind PgBouncer. Its values are
-quoted by libpq (``_literal``), a third of the cost of the driver's own binding. A batch that begins
-by itself needs the driver not to add another BEGIN, hence ``own_transaction``; Django's commit or
-rollback at the end goes by the transaction status that the server reports.
+the simple protocol, and so needs no prepared statements and works behind PgBouncer. Values are
+quoted by libpq (``_literal``) and the query is handed to it past the driver's cursors: both are
+what takes time in the driver. So where Django leaves it to the driver to begin a transaction,
+``_send`` does. Django's commit or rollback at the end goes by the transaction status that the
+server reports.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psycopg
 from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError
-from psycopg.pq import Escaping
+from psycopg import errors, generators
+from psycopg.adapt import Transformer
+from psycopg.pq import Escaping, ExecStatus, TransactionStatus
 
 from . import readable
 from .exceptions import LedgerError, PayloadMismatch
@@ -24,6 +26,7 @@ from .exceptions import LedgerError, PayloadMismatch
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Connection
     from psycopg.pq.abc import Escaping as EscapingProtocol
+    from psycopg.pq.abc import PGresult
 
     from .cache_import.calls import Candidate
     from .call import Call
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 CLAIM_LOST = "LDG01"
 OTHER_STEPS = "LDG02"
 READ_ONLY = "25006"
+
+IDLE = TransactionStatus.IDLE
+FAILED = ExecStatus.FATAL_ERROR
 
 _CLAIM = "select ledger_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TAKE_OVER = "select ledger_take_over(%s, %s, %s, %s, %s, %s, %s)"
@@ -166,7 +172,8 @@ def published(connection: Connection, key: str, args_hash: str) -> tuple[str, st
         "where l.lock = ledger_lock_id(e.key) "
         "and a.xact_start < e.started_at + interval '1 second'))"
     )
-    return _send(connection, sql, (key, args_hash)).fetchone()
+    found: list[tuple[str, str | None]] = _query(connection, sql, (key, args_hash))
+    return found[0] if found else None
 
 
 def fail(
@@ -299,7 +306,7 @@ def seal_batch(connection: Connection, kind: str, upto: int, batch: int) -> int:
 def steps(connection: Connection, execution_id: int) -> dict[str, str]:
     """Results, as JSON text, of the steps that are done, by name."""
     sql = "select name, result::text from ledger_executionstep where execution_id = %s"
-    return dict(_send(connection, sql, (execution_id,)).fetchall())
+    return dict(_query(connection, sql, (execution_id,)))
 
 
 def holds_claim(connection: Connection, execution: Execution) -> bool:
@@ -309,7 +316,7 @@ def holds_claim(connection: Connection, execution: Execution) -> bool:
         "select from ledger_taskexecution "
         "where id = %s and attempt = %s and state = 'running' for share"
     )
-    return _send(connection, sql, (execution.id, execution.attempt)).fetchone() is not None
+    return _send(connection, sql, (execution.id, execution.attempt))[-1].ntuples > 0
 
 
 def record_step(
@@ -350,7 +357,7 @@ def unpublished(
         "order by created_at, id limit %s for update skip locked"
     )
     after = dt.timedelta(seconds=after_seconds)
-    return _send(connection, sql, (after, created_at, id, batch)).fetchall()
+    return _query(connection, sql, (after, created_at, id, batch))
 
 
 def lock_messages(connection: Connection, ids: list[int]) -> list[tuple[int, str]]:
@@ -360,7 +367,7 @@ def lock_messages(connection: Connection, ids: list[int]) -> list[tuple[int, str
         "select id, message::text from ledger_outboxmessage where id = any(%s) "
         "and published_at is null order by id for update skip locked"
     )
-    return _send(connection, sql, (ids,)).fetchall()
+    return _query(connection, sql, (ids,))
 
 
 def mark_published(connection: Connection, ids: list[int]) -> None:
@@ -401,11 +408,11 @@ def _claim_and_lock(
         parameters = (*parameters, call.key)
     else:
         batch = f"begin; {sql}; commit and chain; {_LOCK}"
-    cursor = _send(connection, batch, (*parameters, call.key), own_transaction=not joined)
-    claimed = _first(cursor.set_result(0 if joined else 1))
-    stayed = _first(cursor.set_result(3)) if stays else True
-    read = cursor.set_result(5 if stays else -1)
-    locked, id, state, attempt, crashes, args_hash, expired, result = _first(read)
+    results = _send(connection, batch, (*parameters, call.key), own_transaction=not joined)
+    [[claimed]] = _rows(connection, results[-2 if joined else 1])
+    stayed = _rows(connection, results[3]) == [(True,)] if stays else True
+    [[read]] = _rows(connection, results[5 if stays else -1])
+    locked, id, state, attempt, crashes, args_hash, expired, result = read
     return Live(
         claimed=claimed,
         locked=stayed and locked == "true",
@@ -438,17 +445,30 @@ def _then_commit(sql: str, joined: bool) -> str:
 
 def _send(
     connection: Connection, sql: str, parameters: tuple[Any, ...], *, own_transaction: bool = False
-) -> psycopg.ClientCursor[Any]:
-    """Errors arrive as Django's; a ledger that is not installed says so, and a server that may not
-    write is as good as none."""
+) -> list[PGresult]:
+    """The results of its statements. Errors arrive as Django's; a ledger that is not installed says
+    so, and a server that may not write is as good as none.
+
+    ``own_transaction``: it begins by itself, and the driver must not begin another one unnoticed,
+    should a body end this one by hand.
+    """
     connection.ensure_connection()
     try:
         with connection.wrap_database_errors:
+            driver = connection.connection
             if own_transaction:
-                connection.connection.autocommit = True
-            escaping = Escaping(connection.connection.pgconn)
+                driver.autocommit = True
+            elif not driver.autocommit and driver.pgconn.transaction_status == IDLE:
+                sql = f"begin; {sql}"
+            escaping = Escaping(driver.pgconn)
             query = sql.encode() % tuple([_literal(escaping, value) for value in parameters])
-            return psycopg.ClientCursor(connection.connection).execute(query)
+            with driver.lock:
+                driver.pgconn.send_query(query)
+                results: list[PGresult] = driver.wait(generators.execute(driver.pgconn))
+            for result in results:
+                if result.status == FAILED:
+                    raise errors.error_from_result(result)
+            return results
     except ProgrammingError as error:
         if _sqlstate(error) in ("42883", "42P01"):
             raise LedgerError(
@@ -483,12 +503,16 @@ def _literal(escaping: EscapingProtocol, value: object) -> bytes:
     raise TypeError(f"no SQL literal for {type(value)}")
 
 
+def _rows(connection: Connection, result: PGresult) -> list[tuple[Any, ...]]:
+    reader = Transformer(connection.connection)
+    reader.set_pgresult(result)
+    return reader.load_rows(0, result.ntuples, tuple)
+
+
+def _query(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return _rows(connection, _send(connection, sql, parameters)[-1])
+
+
 def _value(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Any:
-    return _first(_send(connection, sql, parameters))
-
-
-def _first(cursor: psycopg.ClientCursor[Any]) -> Any:
-    row = cursor.fetchone()
-    if row is None:
-        raise DatabaseError("a function of the ledger returned no row")
-    return row[0]
+    [[value]] = _query(connection, sql, parameters)
+    return value

@@ -146,6 +146,14 @@ def test_it_stays_so_in_the_callers_own_transaction() -> None:
             assert cursor.fetchone() == ("on",)
 
 
+def test_the_first_in_the_callers_transaction_begins_it_in_the_same_trip(wire: Wire) -> None:
+    with wire.watched() as traffic, transaction.atomic():
+        nothing(1)
+    assert traffic.sent[0].startswith("begin; select ledger_claim(")
+    assert traffic.statements[-1] == "commit"
+    assert traffic.statements.count("begin") == 1
+
+
 def test_no_prepared_statement_is_made() -> None:
     """A pooler in transaction mode would lose them."""
     for number in range(10):
