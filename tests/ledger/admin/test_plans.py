@@ -32,7 +32,7 @@ HISTORY = f"""
         jsonb_build_object('plan_employee', n % 5000, 'year', 2026),
         case when n % 40 = 7 and n < 100000 then 'at_least_once' else 'exactly_once' end,
         case n % 1000 when 0 then 'failed' else 'completed' end,
-        1 + (n % 500 = 0)::int, 0, 'task-' || n, 'task-' || n, 'worker/1',
+        1 + (n % 500 = 0)::int, 0, 'task-' || n, 'task-' || n - n % 3, 'worker/1',
         now() - ({ROWS} - n) * interval '150 seconds', now(),
         case n % 1000 when 0 then null else now() end,
         case when n < {ROWS} * 0.9 then now() end, '', '{{}}', ''
