@@ -26,6 +26,7 @@ Where things are, in the order a delivery meets them:
     log, signals   what is told                  lookup       key, status, clearing, releasing
     afterwards     unprotected runs, recorded    sweep, tasks expiry, purge, recovery, relay
     guards         what the database refuses     checks       what manage.py check refuses
+    installed      the functions in a database, compared
     evidence/      history sealed, and verified  reporting/   what others read in SQL
     commands/      the verbs of manage.py ledger, one module each
     cache_import/  what a cache decorator completed before

@@ -45,6 +45,8 @@ def idempotent_task(
     repeated; a person decides about what is in doubt). See ``ledger.guarantees``.
     ``key``: the arguments that identify the work (a name, several names, or a callable of the
     arguments); by default all of them. The others must then be equal too, or ``PayloadMismatch``.
+    Arguments that equal their defaults are left out: a parameter with a default, behind the others
+    or keyword-only, may be added later without a change of keys.
     ``on_in_progress``: another run is alive. ``"retry"`` puts the message back for later (a direct
     call raises); ``"raise"`` raises ``ExecutionInProgress``; ``"wait"`` waits for it, up to
     ``LEDGER["WAIT_SECONDS"]``, then does as ``"retry"``; ``"skip"`` returns None at once.

@@ -98,3 +98,21 @@ ORIGIN_KEPT = pgtrigger.Trigger(
         RETURN NEW;
     """,
 )
+
+FOLLOW_UP_KEPT = pgtrigger.Trigger(
+    name="origin_kept",
+    operation=pgtrigger.UpdateOf(  # type: ignore[no-untyped-call]
+        "id", "execution_id", "task_name", "task_id", "message", "created_at"
+    ),
+    when=pgtrigger.Before,
+    func="""
+        IF (NEW.id, NEW.execution_id, NEW.task_name, NEW.task_id, NEW.created_at, NEW.message::text)
+            IS DISTINCT FROM
+           (OLD.id, OLD.execution_id, OLD.task_name, OLD.task_id, OLD.created_at, OLD.message::text)
+        THEN
+            RAISE EXCEPTION 'follow-up % of execution % is sent as it was committed, or not at all',
+                OLD.id, OLD.execution_id;
+        END IF;
+        RETURN NEW;
+    """,
+)

@@ -4,6 +4,9 @@ Two calls are the same execution when their canonical arguments are equal. The c
 plain JSON for what JSON can say and a tagged form (``decimal"1.5"``) for the rest, so that ``1``,
 ``"1"``, ``True`` and ``Decimal("1")`` all differ, while a list and a tuple, or two orders of one
 dictionary, do not. What has no stable value is refused by name, never hashed by its ``repr``.
+
+An argument that equals its parameter's default is left out, as if it had not been given: a
+parameter with a default may be added to a task while its messages are under way.
 """
 
 from __future__ import annotations
@@ -42,24 +45,40 @@ def canonical(value: object, where: str) -> str:
     return encode(value, where)
 
 
-def canonical_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
-    """Positional values by position and keyword-only values by name, as canonical text."""
+def canonical_arguments(
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    defaults: Sequence[str | None] = (),
+    named_defaults: Mapping[str, str] = {},
+) -> str:
+    """Positional values by position and keyword-only values by name, as canonical text. Defaults
+    are given as canonical text too; None is equal to nothing."""
     try:
-        return _canonical_arguments(args, kwargs)
+        positional = canonical_values(args, defaults)
+        return f"{positional}{{{_named(kwargs, named_defaults)}}}"
     except RecursionError:
         raise UnusableArgument(
             "an argument is nested too deeply, or contains itself. Pass flat data, or an id."
         ) from None
 
 
-def _canonical_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
-    positional = ",".join([canonical(value, f"argument {i}") for i, value in enumerate(args)])
-    if not kwargs:
-        return f"[{positional}]{{}}"
-    named = ",".join(
-        f"{_quote(name)}:{canonical(kwargs[name], f'argument {name!r}')}" for name in sorted(kwargs)
+def canonical_values(values: Sequence[object], defaults: Sequence[str | None] = ()) -> str:
+    """Values by position: nothing in the place of a default, and no place for it at the end."""
+    texts = [canonical(value, f"argument {i}") for i, value in enumerate(values)]
+    if defaults:
+        for i, default in enumerate(defaults[: len(texts)]):
+            if texts[i] == default:
+                texts[i] = ""
+        while texts and not texts[-1]:
+            texts.pop()
+    return f"[{','.join(texts)}]"
+
+
+def _named(kwargs: Mapping[str, object], defaults: Mapping[str, str]) -> str:
+    texts = {name: canonical(kwargs[name], f"argument {name!r}") for name in sorted(kwargs)}
+    return ",".join(
+        [f"{_quote(name)}:{text}" for name, text in texts.items() if text != defaults.get(name)]
     )
-    return f"[{positional}]{{{named}}}"
 
 
 def hash_of(text: str) -> str:

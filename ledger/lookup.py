@@ -26,8 +26,8 @@ def make_idempotency_key(
     a date-based one (``date``: a date or moment in it, as such or as ISO 8601 text, or its label
     such as ``2026-W49``; now by default).
 
-    A task's signature and options apply, whatever this process has imported: defaults are filled
-    in, and keyword arguments stand by position. A name of no task is warned of; its key is made of
+    A task's signature and options apply, whatever this process has imported: defaults are left
+    out, and keyword arguments stand by position. A name of no task is warned of; its key is made of
     the arguments as they stand, and the shape of ``date`` says what it is for.
     ``UnusableArgument`` names what has no stable value. ``LedgerError`` where the modules of tasks
     cannot be imported.

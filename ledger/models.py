@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from .guards import (
+    FOLLOW_UP_KEPT,
     LEGAL_MOVES_ONLY,
     NEVER_CHANGED,
     NEVER_DELETED,
@@ -146,6 +147,7 @@ class ExecutionEvent(models.Model):
         RECOVERED = "recovered", "recovered by hand"
         PUBLISHED = "published", "published again by hand"
         IMPORTED = "imported", "imported from a cache"
+        DISCARDED = "discarded", "follow-up given up"
 
     id = models.BigAutoField(primary_key=True)
     # No constraint: it would be checked, and the execution's row locked, for every skip. Events are
@@ -240,7 +242,9 @@ class OutboxMessage(models.Model):
     task_id = models.CharField(max_length=255)
     message = VerbatimJSONField(help_text="the signature, as Celery writes it to JSON")
     created_at = models.DateTimeField()
-    published_at = models.DateTimeField(null=True, blank=True)
+    published_at = models.DateTimeField(
+        null=True, blank=True, help_text="or given up, where there is an error as well"
+    )
     tries = models.IntegerField()
     error = models.TextField(blank=True)
 
@@ -252,10 +256,14 @@ class OutboxMessage(models.Model):
             ),
             models.Index(fields=["task_id"], name="ledger_follow_up"),
         ]
-        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED]
+        triggers: ClassVar = [NEVER_DELETED, NEVER_TRUNCATED, FOLLOW_UP_KEPT]
 
     def __str__(self) -> str:
         return f"{self.task_name} {self.task_id}"
+
+    @property
+    def is_discarded(self) -> bool:
+        return self.published_at is not None and self.error != ""
 
 
 class Tally(models.Model):

@@ -15,9 +15,9 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from kombu.exceptions import OperationalError as Unreachable
 from kombu.utils import json
 
-from . import periods, store
+from . import periods, readable, store
 from .conf import setting
-from .exceptions import UnusableArgument
+from .exceptions import LedgerError, UnusableArgument
 from .steps import guard
 
 if TYPE_CHECKING:
@@ -111,6 +111,25 @@ def relay(database: str = DEFAULT_DB_ALIAS) -> int:
         if not reachable or len(rows) < batch:
             return total
         last = (rows[-1][2], rows[-1][0])
+
+
+def discard(id: int, *, reason: str, actor: str = "", database: str = DEFAULT_DB_ALIAS) -> None:
+    """Give up a follow-up that no broker takes: it is kept, and is never published. Recorded as an
+    event of the execution that it follows, with ``reason`` and ``actor``. ``LedgerError`` where it
+    is published, was given up, or is not there."""
+    if not reason.strip():
+        raise LedgerError("reason= is required: it is what an auditor reads.")
+    who, why = readable.text(actor, 255), readable.text(reason)
+    connection = connections[database]
+    with transaction.atomic(using=database):
+        found = store.discard(connection, id, why)
+        if found is None:
+            raise LedgerError(
+                f"There is no follow-up {id} that waits to be published: see published_at and "
+                "error in ledger_outboxmessage."
+            )
+        execution, attempt, name = found
+        store.note(connection, execution, "discarded", attempt, who, f"{name}: {why}")
 
 
 def _publish(connection: Connection, messages: list[tuple[int, str]]) -> tuple[int, bool]:

@@ -6,6 +6,7 @@ import datetime as dt
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from celery import Task, current_app
@@ -44,7 +45,15 @@ class Parameters:
     def __init__(self, signature: inspect.Signature) -> None:
         self.signature = signature
         self.names = tuple(signature.parameters)
-        self.all_positional = all(p.kind in _FIXED for p in signature.parameters.values())
+        fixed = [p for p in signature.parameters.values() if p.kind in _FIXED]
+        self.all_positional = len(fixed) == len(self.names)
+        self.default_texts = texts = _default_texts(signature)
+        self._positional = [texts.get(p.name) for p in fixed] if texts else []
+        self._named = {
+            name: text
+            for name, text in texts.items()
+            if signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        }
 
     def without_first(self) -> Parameters:
         rest = list(self.signature.parameters.values())[1:]
@@ -59,6 +68,20 @@ class Parameters:
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return bound.args, bound.kwargs, bound.arguments
+
+    def canonical(self, positional: Sequence[object], named: Mapping[str, object]) -> str:
+        """The bound values as canonical text."""
+        return keys.canonical_arguments(positional, named, self._positional, self._named)
+
+
+def _default_texts(signature: inspect.Signature) -> dict[str, str]:
+    """Defaults as canonical text, by parameter, of those that have one."""
+    texts: dict[str, str] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.default is not parameter.empty:
+            with suppress(UnusableArgument, RecursionError):
+                texts[name] = keys.canonical(parameter.default, name)
+    return texts
 
 
 class Protected:
@@ -85,7 +108,7 @@ class Protected:
         parameters = self.parameters(bound=bound)
         try:
             positional, named, arguments = parameters.bind(args, kwargs)
-            canonical = keys.canonical_arguments(positional, named)
+            canonical = parameters.canonical(positional, named)
         except UnusableArgument as error:
             raise UnusableArgument(f"{self.qualified_name}: {error}") from None
         except TypeError as error:
@@ -98,15 +121,18 @@ class Protected:
             where = f"{self.qualified_name}: the value of key="
             if chosen is None:
                 raise UnusableArgument(f"{where} is None. Return what identifies the execution.")
+            canonical = keys.canonical(chosen, where)
         else:
-            where = f"{self.qualified_name}: key="
             try:
                 chosen = [arguments[name] for name in self.options.key]
             except KeyError as error:
                 raise UnusableArgument(
-                    f"{where} names {error}, which is the task itself. Name other arguments."
+                    f"{self.qualified_name}: key= names {error}, which is the task itself. Name "
+                    "other arguments."
                 ) from None
-        return Identity(keys.hash_of(keys.canonical(chosen, where)), args_hash, arguments)
+            defaults = [parameters.default_texts.get(name) for name in self.options.key]
+            canonical = keys.canonical_values(chosen, defaults)
+        return Identity(keys.hash_of(canonical), args_hash, arguments)
 
     def parameters(self, *, bound: bool) -> Parameters:
         """Those of a call, without ``self`` where ``bound``."""

@@ -385,6 +385,20 @@ def mark_tried(connection: Connection, id: int, error: str) -> None:
     _send(connection, sql, (readable.text(error, 2000), id))
 
 
+def discard(connection: Connection, id: int, reason: str) -> tuple[int, int, str] | None:
+    """Note that an unpublished follow-up is given up, which ends what waits for it. Returns its
+    execution, the attempt that this has reached, and the follow-up's name for people; None where
+    there is none. Waits for whoever is publishing it."""
+    sql = (
+        "update ledger_outboxmessage m set published_at = ledger_now(), error = 'given up: ' || %s "
+        "|| case m.error when '' then '' else '; before: ' || m.error end "
+        "from ledger_taskexecution e where m.id = %s and m.published_at is null "
+        "and e.id = m.execution_id returning e.id, e.attempt, m.task_name || ' ' || m.task_id"
+    )
+    found: tuple[int, int, str] | None = _send(connection, sql, (reason, id)).fetchone()
+    return found
+
+
 def is_lost_claim(error: BaseException) -> bool:
     return _sqlstate(error) == CLAIM_LOST
 

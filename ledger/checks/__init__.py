@@ -1,7 +1,7 @@
 """What would break the protocol silently, found by ``manage.py check``; see ``docs/checks.md``.
 
 settings        LEDGER itself                  coverage    tasks that nobody decided about
-databases       PostgreSQL, READ COMMITTED     models      effects in another database
+databases       PostgreSQL and what is in it   models      effects in another database
 acknowledging   messages that are given back   messages    JSON, and publisher confirms
 times           limits, waits and TTLs         refusals    retries of what will not change
 """

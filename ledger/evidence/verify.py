@@ -7,22 +7,20 @@ computed here. Everything is read in one snapshot: sweeps may go on meanwhile.
 from __future__ import annotations
 
 import datetime as dt
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from operator import itemgetter
-from pathlib import Path
 from typing import NamedTuple
 
 from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 
+from .. import installed
 from .ids import Ids
 from .models import Seal
 
-FUNCTIONS = Path(__file__).parents[1] / "sql" / "evidence.sql"
 TABLES = {
     Seal.Kind.EXECUTION: "ledger_taskexecution",
     Seal.Kind.EVENT: "ledger_executionevent",
@@ -129,16 +127,11 @@ class Verification:
 
     def _functions(self, cursor: CursorWrapper) -> Iterator[Broken]:
         """Who can replace the functions could make them find what they should."""
-        bodies = re.findall(
-            r"create or replace function (\w+)\(.*?\$\$(.*?)\$\$", FUNCTIONS.read_text(), re.DOTALL
-        )
-        for name, body in bodies:
-            cursor.execute("select prosrc from pg_proc where oid = to_regproc(%s)", [name])
-            if cursor.fetchone() != (body,):
-                yield Broken(
-                    f"function {name}()",
-                    "is not this release's: it was changed, or 'manage.py migrate' was not run",
-                )
+        for name in installed.differing(cursor, "evidence.sql"):
+            yield Broken(
+                f"function {name}()",
+                "is not this release's: it was changed, or 'manage.py migrate' was not run",
+            )
 
     def _chain(self, link: Link, previous: bytes) -> Iterator[Broken]:
         for missing in range(self.seals + 1, link.id):

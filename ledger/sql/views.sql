@@ -101,12 +101,12 @@ comment on column ledger_duplicates.seconds_after is 'Seconds since the executio
 create or replace view ledger_decisions as
 select v.id as event_id, v.at, v.kind as decision, v.actor, v.reason, v.execution_id, e.task_name, e.key
 from ledger_executionevent v join ledger_run_history e using (execution_id)
-where v.kind in ('released', 'retired', 'recovered', 'published');
+where v.kind in ('released', 'retired', 'recovered', 'published', 'discarded');
 
 comment on view ledger_decisions is 'One row per decision of a person about an execution.';
 comment on column ledger_decisions.event_id is 'The event''s number; later ones are higher.';
 comment on column ledger_decisions.at is 'When it was made.';
-comment on column ledger_decisions.decision is 'released (a held one), retired (cleared, to run again), recovered, or published (again).';
+comment on column ledger_decisions.decision is 'released (a held one), retired (cleared, to run again), recovered, published (again), or discarded (a follow-up given up).';
 comment on column ledger_decisions.actor is 'Who made it, as they or their login said.';
 comment on column ledger_decisions.reason is 'Why; of a released one first as what.';
 comment on column ledger_decisions.execution_id is 'The execution.';

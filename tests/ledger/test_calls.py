@@ -187,7 +187,7 @@ class TestTheKeyOfTheRun:
         method(other, 7)
         assert ran == [one]
 
-    def test_default_arguments_are_part_of_the_key(self) -> None:
+    def test_a_default_may_be_written_out_or_left_out(self) -> None:
         assert pay(7) == pay(7, 2026) == pay(7, 2026, month=11) == pay(dry=False, employee=7)
         assert TaskExecution.objects.count() == 1
 

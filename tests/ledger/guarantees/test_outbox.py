@@ -9,6 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pgtrigger
 import psycopg
 import pytest
 from celery import chain, group, shared_task
@@ -286,7 +287,8 @@ class TestRelay:
         poisoned = OutboxMessage.objects.order_by("id")[:3]
         for message in poisoned:
             spoilt = {**message.message, "options": {"serializer": "no such thing"}}
-            OutboxMessage.objects.filter(id=message.id).update(message=spoilt)
+            with pgtrigger.ignore("ledger.OutboxMessage:origin_kept"):
+                OutboxMessage.objects.filter(id=message.id).update(message=spoilt)
 
         assert relay() == 3
 
