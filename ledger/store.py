@@ -395,8 +395,8 @@ def discard(connection: Connection, id: int, reason: str) -> tuple[int, int, str
         "from ledger_taskexecution e where m.id = %s and m.published_at is null "
         "and e.id = m.execution_id returning e.id, e.attempt, m.task_name || ' ' || m.task_id"
     )
-    found: tuple[int, int, str] | None = _send(connection, sql, (reason, id)).fetchone()
-    return found
+    found: list[tuple[int, int, str]] = _query(connection, sql, (reason, id))
+    return found[0] if found else None
 
 
 def is_lost_claim(error: BaseException) -> bool:

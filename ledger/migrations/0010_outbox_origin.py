@@ -12,7 +12,7 @@ VIEWS = Path(__file__).parents[1] / "sql" / "views.sql"
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ledger', '0008_rollup'),
+        ('ledger', '0009_task_id_by_hash'),
     ]
 
     operations = [
