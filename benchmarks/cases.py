@@ -12,6 +12,7 @@ from django.db import connection, models, transaction
 from ledger import idempotent_task, recent
 from ledger.models import TaskExecution
 from payroll import sample_data
+from payroll.demo.demo import WITHOUT_A_NET
 from payroll.models import Employee
 from payroll.months import Month
 from payroll.services import post_payslip
@@ -87,6 +88,8 @@ def payslip() -> list[Comparison]:
     for kind in ("pay_policies", "employees", "work_logs"):
         command = "import_worklogs" if kind == "work_logs" else f"import_{kind}"
         call_command(command, SAMPLE / f"{kind}.csv", stdout=StringIO(), stderr=StringIO())
+    with connection.cursor() as cursor:
+        cursor.execute(WITHOUT_A_NET)  # the same months are posted again and again
     employees = itertools.cycle(Employee.objects.values_list("pk", flat=True)[:50])
 
     def post(run: int, employee_id: int) -> dict[str, Any]:

@@ -14,13 +14,15 @@ Tables (models/), each amount beside its currency:
     payroll_payment       net pay, pending or sent; the bank's number of it
 
 Payslips and journals are never updated or deleted; triggers refuse it. A month is corrected by
-another payslip with the next sequence, holding the difference. Nothing in these tables keeps a
-month from being posted twice: tasks.py and the commands go through the ledger, and that does.
+another payslip with the next sequence, holding the difference. Duplicates are answered by the
+ledger, which tasks.py and the commands go through; a constraint refuses the month a second regular
+payslip when the ledger has forgotten the first.
 
 The money: posting a payslip debits wages_expense with the gross and credits withholding_payable and
-wages_payable with the net. If there is net pay, a pending payment is written in the same commit.
-Once the bank has booked it, wages_payable is debited and bank credited. A negative correction
-leaves a debit in wages_payable, which the employee owes.
+wages_payable with the net. If the month is worth more than its payments, the rest is a pending
+payment, written in the same commit. Once the bank has booked it, wages_payable is debited and bank
+credited. A negative correction leaves a debit in wages_payable, which the employee owes and later
+corrections of the month are set against.
 
 What leaves the database, payments and e-mails, is committed with the payslip as a follow-up; how a
 payment reaches a bank, paying.py says, what becomes of those that do not, chasing.py, and what a

@@ -52,6 +52,15 @@ class NothingPosted(PayrollError):
         )
 
 
+class OtherCurrency(PayrollError):
+    def __init__(self, employee: object, month: object, posted: str, now: str) -> None:
+        super().__init__(
+            f"{employee} has a payslip for {month} in {posted} and is paid in {now} now, so that no"
+            f" difference can be posted: set the employee's currency and the rates of that month"
+            f" back to {posted} in the admin, correct the month, and then change them again."
+        )
+
+
 class CannotBePaid(PayrollError):
     """Nothing was sent."""
 

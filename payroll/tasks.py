@@ -16,7 +16,13 @@ from ledger.execution import innermost
 from payroll import bulk, chasing, paying
 from payroll.models import Payslip
 from payroll.months import Month
-from payroll.services import correct_payslip, find_missing, notify_employee, post_payslip
+from payroll.services import (
+    correct_payslip,
+    find_missing,
+    find_payslip,
+    notify_employee,
+    post_payslip,
+)
 
 GUARANTEE, PAY = paying.configured()
 
@@ -24,7 +30,13 @@ GUARANTEE, PAY = paying.configured()
 @shared_task(bind=True, max_retries=2, name="payroll.tasks.process_payroll")
 @idempotent_task(ttl_hours=72, date_based=False)
 def process_payroll(self: Task, employee_id: int, year: int, month: int) -> dict[str, Any]:
-    """Post an employee's payslip for a month. Returns what `describe` says of it."""
+    """Post an employee's payslip for a month. Returns what `describe` says of it.
+
+    A payslip that was posted before, by an execution that has expired or was cleared since, is
+    left as it is and nothing follows from it again: only a correction changes a month.
+    """
+    if posted := find_payslip(employee_id, Month(year, month)):
+        return describe(posted)
     payslip = post_payslip(employee_id, Month(year, month))
     note_for_the_audit(payslip)
     follow_up(payslip)
@@ -121,15 +133,8 @@ def bulk_calculate_payroll_task(
     their payslips' ids in the same order. Raises PayrollIncomplete once everybody had their turn,
     if it failed for some of them; the next delivery is about those.
     """
-
-    def payslip_of(employee_id: int) -> dict[str, Any]:
-        posted = Payslip.objects.filter(
-            employee_id=employee_id, year=year, month=month, kind=Payslip.Kind.REGULAR
-        ).first()
-        return describe(posted) if posted else process_payroll(employee_id, year, month)
-
     Month(year, month)
-    results = bulk.run_steps(payslip_of, employee_ids)
+    results = bulk.run_steps(lambda pk: process_payroll(pk, year, month), employee_ids)
     payslip_ids = [results[pk]["payslip_id"] for pk in employee_ids]
     return {"employees": len(results), "payslip_ids": payslip_ids}
 

@@ -2,7 +2,8 @@
 
 Everything in it is real: workers are processes of Celery's, killed by SIGKILL in the middle of a
 payslip; the month is the sample company's; the database and the broker are the configured ones.
-The same messages then run once more with the decorator taken off, to show what it was good for.
+The same messages then run once more without the ledger, and without the constraint that would
+refuse a second payslip in its place, to show what the ledger was good for.
 
     demo         the whole of it, in order          site       the database, the queue, the folder
     messages     who is told what, how often        run        one run of the month, and its kills

@@ -36,6 +36,8 @@ SET_UP = (
 FIRST_DAY = date(YEAR, MONTH, 1)
 LAST_DAY = date(YEAR, MONTH, monthrange(YEAR, MONTH)[1])
 KILLS = 2
+WITHOUT_A_NET = "ALTER TABLE payroll_payslip DROP CONSTRAINT payslip_regular_is_the_first"
+"""Where the ledger is taken off, so is what would refuse a second payslip in its place."""
 
 
 def demonstrate(screen: Screen, seed: int, limit: int | None) -> list[Check]:
@@ -110,6 +112,8 @@ def _set_up(
         rows = ((place, m.task_id, m.number) for place, m in enumerate(told.all))
         _copy(session, "demo_message", rows)
     databases.make_anew(server, site.control, template=site.database)
+    with psycopg.connect(databases.conninfo(site.control)) as session:
+        session.execute(WITHOUT_A_NET)
 
 
 def _manage(site: Site, command: tuple[str, ...]) -> None:

@@ -24,8 +24,18 @@ class Payment(models.Model):
         editable=False,
         help_text="The idempotency key it was first sent with, and is sent with ever after.",
     )
+    bank_iban = models.CharField(
+        max_length=34,
+        blank=True,
+        db_default="",
+        editable=False,
+        help_text="The account it was first sent to with that key: the bank takes no other for it.",
+    )
     bank_number = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="The bank's number of the booking."
+    )
+    chased_at = models.DateTimeField(
+        null=True, editable=False, help_text="When it was last published again by itself."
     )
 
     class Meta:

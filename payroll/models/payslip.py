@@ -12,8 +12,9 @@ from .fields import currency_field, money_field
 class Payslip(models.Model):
     """What an employee earned in a month. Never changed: a correction is a further payslip.
 
-    The payslips of a month are numbered by `sequence`, and what they say adds up to the month.
-    Nothing here keeps a month from being posted twice. That is the ledger's work.
+    The payslips of a month are numbered by `sequence`, and what they say adds up to the month. The
+    first is the regular one and all others are corrections, so that no month has two regular ones
+    however long ago the ledger has forgotten the first.
     """
 
     class Kind(models.TextChoices):
@@ -40,6 +41,10 @@ class Payslip(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("employee", "year", "month", "sequence"), name="payslip_one_per_sequence"
+            ),
+            models.CheckConstraint(
+                name="payslip_regular_is_the_first",
+                condition=Q(kind="regular", sequence=1) | Q(kind="correction", sequence__gt=1),
             ),
             models.CheckConstraint(
                 name="payslip_net_is_gross_less_withholding",

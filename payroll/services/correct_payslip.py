@@ -2,9 +2,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Max, Q, QuerySet, Sum
 
-from payroll.errors import NothingPosted
+from payroll.errors import NothingPosted, OtherCurrency
 from payroll.models import Payslip, PayslipLine
 from payroll.months import Month
 from payroll.rules import Line, Pay
@@ -20,7 +20,8 @@ def correct_payslip(employee_id: int, month: Month) -> Payslip | None:
 
     Nothing that was posted is changed: lines that are no longer right are reversed and the right
     ones added, in a payslip of their own. Returns None if there is nothing to correct.
-    Raises NothingPosted if the month has no payslip, and what post_payslip does.
+    Raises NothingPosted if the month has no payslip, OtherCurrency if it has one in another than
+    the employee is paid in now, UnknownEmployee and what calculate does.
     """
     inputs = gather(employee_id, month, lock=True)
     change = difference(inputs, calculate(inputs))
@@ -28,14 +29,23 @@ def correct_payslip(employee_id: int, month: Month) -> Payslip | None:
 
 
 def difference(inputs: Inputs, pay: Pay) -> Pay:
-    """What has to be added to the month's payslips to make them say `pay`. Raises NothingPosted."""
+    """What has to be added to the month's payslips to make them say `pay`.
+
+    Raises NothingPosted and OtherCurrency.
+    """
     employee, month = inputs.employee, inputs.month
     slips = Payslip.objects.filter(employee=employee, year=month.year, month=month.month)
     posted = slips.aggregate(
-        minutes=Sum("minutes"), gross=Sum("gross"), withholding=Sum("withholding"), net=Sum("net")
+        minutes=Sum("minutes"),
+        gross=Sum("gross"),
+        withholding=Sum("withholding"),
+        net=Sum("net"),
+        other_currency=Max("currency", filter=~Q(currency=employee.currency)),
     )
     if posted["minutes"] is None:
         raise NothingPosted(employee, month)
+    if posted["other_currency"]:
+        raise OtherCurrency(employee, month, posted["other_currency"], employee.currency)
     return replace(
         pay,
         lines=_lines_between(PayslipLine.objects.filter(payslip__in=slips), pay.lines),

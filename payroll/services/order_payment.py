@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
@@ -10,37 +10,50 @@ from payroll.models import Payment
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the bank is to be told, the same however often it is told."""
+    """What the bank is to be told, the same however often it is told with a key.
+
+    `is_new`: the bank cannot have been told before.
+    """
 
     reference: str
     amount: Decimal
     currency: str
     iban: str
     key: str | None
+    is_new: bool = field(compare=False)
 
 
 @transaction.atomic(savepoint=False)
 def order_payment(payment_id: int, key: str | None = None) -> Order:
     """What to send for a pending payment. Writes nothing but the key, if there is one.
 
-    A payment keeps the `key` that it is first ordered with: whatever becomes of the execution that
-    chose it, expired, cleared or taken over, the bank knows the payment again.
-    Raises UnknownPayment, PaymentNotPending and NoAccount.
+    A payment keeps the `key` that it is first ordered with, and the account: whatever becomes of
+    the execution that chose it, expired, cleared or taken over, and of the employee's IBAN, the
+    bank knows the payment again. Raises UnknownPayment, PaymentNotPending and NoAccount.
     """
     payment = find_pending(payment_id)
     employee = payment.payslip.employee
-    if not employee.iban:
+    is_new = not payment.bank_iban
+    iban = employee.iban if not key or is_new else payment.bank_iban
+    if not iban:
         raise NoAccount(payment, employee)
-    if key and not payment.bank_key:
-        payment.bank_key = UUID(key)
-        payment.save(update_fields=["bank_key"])
+    if key and is_new:
+        payment.bank_key, payment.bank_iban = payment.bank_key or UUID(key), iban
+        payment.save(update_fields=["bank_key", "bank_iban"])
     return Order(
         reference=f"payment-{payment.pk}",
         amount=payment.amount,
         currency=payment.currency,
-        iban=employee.iban,
+        iban=iban,
         key=str(payment.bank_key) if key else None,
+        is_new=is_new,
     )
+
+
+def forget_account(payment_id: int) -> None:
+    """Nothing was booked, nor will be, to the account that the payment was ordered to: order it to
+    the employee's IBAN of then."""
+    Payment.objects.filter(pk=payment_id).update(bank_iban="")
 
 
 def find_pending(payment_id: int) -> Payment:

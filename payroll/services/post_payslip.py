@@ -12,7 +12,7 @@ from .write import write_payslip
 def post_payslip(employee_id: int, month: Month) -> Payslip:
     """Post what the employee earned in the month: a payslip, its journal entry and a payment.
 
-    Called twice, it posts twice. Raises UnknownEmployee and what calculate does.
+    Raises UnknownEmployee, what calculate does, and IntegrityError if the month has its payslip.
     """
     inputs = gather(employee_id, month, lock=True)
     return write_payslip(inputs, calculate(inputs), Payslip.Kind.REGULAR)

@@ -1,8 +1,7 @@
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, Sum
 
 from payroll.models import Account, JournalEntry, Payment, Payslip, PayslipLine
 from payroll.rules import Issue, Pay
@@ -12,14 +11,19 @@ from .journal import write_journal
 
 
 def write_payslip(inputs: Inputs, pay: Pay, kind: Payslip.Kind) -> Payslip:
-    """Write a payslip with its lines, its journal entry and, if it says to pay, a payment.
+    """Write a payslip with its lines, its journal entry and, if the month is worth more by now than
+    its payments, a payment of the rest.
 
     The caller holds the employee's lock, so the next sequence is nobody else's.
     """
     employee, month = inputs.employee, inputs.month
     posted = Payslip.objects.filter(
         employee=employee, year=month.year, month=month.month
-    ).aggregate(last=Max("sequence"))
+    ).aggregate(
+        last=Max("sequence"),
+        net=Sum("net", default=0),
+        paid=Sum("payment__amount", default=0),
+    )
     payslip = Payslip.objects.create(
         employee=employee,
         year=month.year,
@@ -57,9 +61,10 @@ def write_payslip(inputs: Inputs, pay: Pay, kind: Payslip.Kind) -> Payslip:
             Account.WAGES_PAYABLE: -pay.net,
         },
     )
-    # A negative correction stays in wages payable as owed by the employee.
-    if pay.net > Decimal(0):
-        Payment.objects.create(payslip=payslip, amount=pay.net, currency=payslip.currency)
+    # What a negative correction left in wages payable, owed by the employee, is set against it.
+    due = posted["net"] + pay.net - posted["paid"]
+    if due > 0:
+        Payment.objects.create(payslip=payslip, amount=due, currency=payslip.currency)
     return payslip
 
 

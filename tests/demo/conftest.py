@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 
 from payroll.demo import databases
+from payroll.demo.demo import WITHOUT_A_NET
 from payroll.models import Employee
 from payroll.tasks import process_payroll
 from tests.payroll.company import employee_with_week
@@ -41,4 +42,5 @@ def paid(session: psycopg.Connection) -> list[Employee]:
     # What the database would refuse to have spoiled has been checked by now, and is not again.
     session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     session.execute("SET LOCAL session_replication_role = replica")
+    session.execute(WITHOUT_A_NET)
     return employees

@@ -1,4 +1,4 @@
-"""Each task posts once, because the ledger stands in front of services that would post again."""
+"""Each task posts once: the ledger answers duplicates, the payslips know what it has forgotten."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from django.db import connection
 from kombu.utils import json
+from pytest_django import Settings
 
-from ledger import DuplicateExecution, check_idempotency_status
-from ledger.models import ExecutionStep, TaskExecution
+from ledger import DuplicateExecution, check_idempotency_status, clear_idempotency_key
+from ledger.models import ExecutionStep, OutboxMessage, TaskExecution
 from ledger.testing import Clock
 from payroll.errors import NothingPosted, PaymentNotPending, PayrollIncomplete, UnknownEmployee
 from payroll.models import Employee, JournalEntry, Payment, Payslip, WorkLog
@@ -94,14 +95,25 @@ def test_each_month_and_each_employee_is_processed_for_itself(someone: Employee)
     assert books() == Books(payslips=3, journal_entries=2, payments=2)
 
 
-def test_without_the_decorator_the_same_calls_post_twice(someone: Employee) -> None:
-    """What the ledger is for: the task's own body does not protect itself."""
-    task: Any = process_payroll
-    body = task.run.__wrapped__
-    body(process_payroll, someone.pk, 2025, 10)
-    body(process_payroll, someone.pk, 2025, 10)
+@pytest.mark.parametrize("forget", ["expired", "cleared"])
+def test_a_month_that_the_ledger_has_forgotten_is_not_posted_again(
+    someone: Employee, ledger_clock: Clock, settings: Settings, forget: str
+) -> None:
+    """The ledger remembers for 72 hours, the payslip for ever."""
+    settings.PAYROLL_FOLLOW_UPS = True
+    first = process_payroll(someone.pk, 2025, 10)
+    follow_ups = OutboxMessage.objects.count()
+    WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=5))
+    if forget == "expired":
+        ledger_clock.forward(hours=73)
+    else:
+        clear_idempotency_key(process_payroll.name, [someone.pk, 2025, 10], reason="late hours")
 
-    assert books() == Books(payslips=2, journal_entries=2, payments=2)
+    assert process_payroll(someone.pk, 2025, 10) == first
+    assert books() == Books(payslips=1, journal_entries=1, payments=1)
+    assert OutboxMessage.objects.count() == follow_ups > 0
+    why = fingerprint(someone.pk, OCTOBER)
+    assert recalculate_monthly_payroll_task(someone.pk, 2025, 10, why)["kind"] == "correction"
 
 
 def test_a_failure_is_not_cached(someone: Employee) -> None:

@@ -43,7 +43,7 @@ def test_a_payslip_and_its_payment_lead_to_their_executions_and_back(admin_clien
 def test_what_no_execution_wrote_says_so(admin_client: Client) -> None:
     process_payroll(employee_with_week().pk, 2025, 10)
     other = Payslip.objects.get()
-    other.pk, other.sequence = None, 2
+    other.pk, other.sequence, other.kind = None, 2, Payslip.Kind.CORRECTION
     other.save()
     assert "field-written_by" in page(admin_client, other)
     assert "taskexecution" not in page(admin_client, other).split("field-written_by")[1][:300]

@@ -23,7 +23,7 @@ class Command(PayrollCommand):
                     "failed",
                     f"has no payslip, but the ledger has it as done (payslip"
                     f" {known['result']['payslip_id']}). Find out where that went; then let it run"
-                    f" again with 'manage.py ledger clear {known['key']}'.",
+                    f" again with 'manage.py ledger clear {known['key']} --reason \"…\"'.",
                 )
             else:
                 yield call

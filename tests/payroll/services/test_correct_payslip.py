@@ -2,9 +2,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.db.models import Sum
 
-from payroll.errors import NothingPosted
-from payroll.models import Payment, Payslip, PayslipLine
+from payroll.demo.demo import WITHOUT_A_NET
+from payroll.errors import NothingPosted, OtherCurrency
+from payroll.models import Employee, Payment, Payslip, PayslipLine, WorkLog
 from payroll.services import correct_payslip, fingerprint, post_payslip
 from tests.payroll.company import MONDAY, OCTOBER, Books, balances, books, employee_with_week
 from tests.payroll.factories import HourlyRateFactory, WorkLogFactory
@@ -93,6 +96,9 @@ def test_what_was_paid_too_much_is_owed_and_not_paid_out() -> None:
 
 
 def test_a_month_posted_twice_by_mistake_is_brought_back_to_what_it_is_worth() -> None:
+    """As there may be from before the database refused it."""
+    with connection.cursor() as cursor:
+        cursor.execute(WITHOUT_A_NET)
     someone = employee_with_week()
     post_payslip(someone.pk, OCTOBER)
     post_payslip(someone.pk, OCTOBER)
@@ -102,6 +108,40 @@ def test_a_month_posted_twice_by_mistake_is_brought_back_to_what_it_is_worth() -
     assert correction is not None
     assert correction.gross == -800
     assert balances()["wages_expense"] == 800
+
+
+@pytest.mark.parametrize(("hours", "payments"), [(8, [600]), (10, [600, 45])])
+def test_what_is_owed_is_set_against_what_a_later_correction_adds(
+    hours: int, payments: list[int]
+) -> None:
+    someone = employee_with_week()
+    post_payslip(someone.pk, OCTOBER)
+    gone = WorkLog.objects.filter(employee=someone).latest("check_in")
+    gone.delete()
+    correct_payslip(someone.pk, OCTOBER)
+    WorkLogFactory.create(employee=someone, day=MONDAY + timedelta(days=4), hours=hours)
+    correct_payslip(someone.pk, OCTOBER)
+
+    worth = Payslip.objects.aggregate(net=Sum("net"))["net"]
+    assert [p.amount for p in Payment.objects.all()] == payments
+    assert sum(payments) == worth
+    assert balances()["wages_payable"] == -worth
+
+
+@pytest.mark.django_db(transaction=True)
+def test_amounts_of_two_currencies_are_not_set_against_each_other() -> None:
+    someone = employee_with_week()
+    post_payslip(someone.pk, OCTOBER)
+    Employee.objects.filter(pk=someone.pk).update(currency="CHF")
+    HourlyRateFactory.create(employee=someone, valid_from=MONDAY, amount=25)
+
+    with pytest.raises(OtherCurrency, match=r"2025-10 in EUR .* in CHF now.* back to EUR in the"):
+        correct_payslip(someone.pk, OCTOBER)
+
+    Employee.objects.filter(pk=someone.pk).update(currency="EUR")
+    correction = correct_payslip(someone.pk, OCTOBER)
+    assert correction is not None
+    assert (correction.net, correction.currency) == (150, "EUR")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from payroll.errors import MonthNotOver, NoHourlyRate, NotEmployed, UnknownEmployee
 from payroll.models import JournalEntry, JournalLine, Payslip, WorkLog
@@ -43,14 +43,14 @@ def test_a_payslip_has_its_lines_its_journal_and_a_pending_payment() -> None:
     assert (payment.amount, payment.currency, payment.status) == (825, "EUR", "pending")
 
 
-def test_run_twice_it_posts_twice() -> None:
-    """The service has no protection of its own, so that the ledger's can be seen."""
+@pytest.mark.django_db(transaction=True)
+def test_the_database_refuses_a_month_its_second_regular_payslip() -> None:
     someone = employee_with_week()
-    first, second = (post_payslip(someone.pk, OCTOBER) for _ in range(2))
+    post_payslip(someone.pk, OCTOBER)
 
-    assert (first.sequence, second.sequence) == (1, 2)
-    assert first.kind == second.kind == "regular"
-    assert books() == Books(payslips=2, journal_entries=2, payments=2)
+    with pytest.raises(IntegrityError, match="payslip_regular_is_the_first"):
+        post_payslip(someone.pk, OCTOBER)
+    assert books() == Books(payslips=1, journal_entries=1, payments=1)
 
 
 def test_a_month_without_work_is_a_payslip_of_nothing() -> None:
