@@ -27,10 +27,11 @@ from payroll.bank.client import (
     BankOutcomeUnknown,
     BankUnreachable,
     NotBooked,
+    TransferInvalid,
 )
 from payroll.errors import CannotBePaid, PaymentNotPending, SettledMeanwhile
 from payroll.models import Payment
-from payroll.services import order_payment, settle_payment
+from payroll.services import forget_account, order_payment, settle_payment
 
 SETTLED = "settled"
 
@@ -79,9 +80,15 @@ def send(payment_id: int, bank: BankClient, *, with_key: bool) -> dict[str, Any]
     number = 0
     if SETTLED not in execution.steps_done:  # where it is, the step answers, and nothing is sent
         order = order_payment(payment_id, execution.idempotency_key if with_key else None)
-        number = bank.transfer(
-            order.reference, order.amount, order.currency, order.iban, idempotency_key=order.key
-        ).number
+        try:
+            number = bank.transfer(
+                order.reference, order.amount, order.currency, order.iban, idempotency_key=order.key
+            ).number
+        except NotBooked as error:
+            # An error of this request says nothing of an earlier one whose answer was lost.
+            if order.is_new or isinstance(error, TransferInvalid):
+                forget_account(payment_id)
+            raise
     return execution.step(SETTLED, _settle, payment_id, number)
 
 

@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
-from .transfer import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_FORM, Transfer
+from .transfer import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_FORM, KEY_REUSED, Transfer
 
 
 class BankError(Exception):
@@ -31,7 +31,11 @@ class NotBooked(BankError):
 
 
 class BankRefused(NotBooked):
-    """The bank answered 4xx, and would do so again: the transfer itself must be mended."""
+    """The bank answered 4xx, and would do so again."""
+
+
+class TransferInvalid(BankRefused):
+    """It was 422: no bank books such a transfer, whatever the key, so it must be mended."""
 
 
 class BankUnreachable(NotBooked):
@@ -91,9 +95,10 @@ class BankClient:
             idempotency_key: of this transfer alone, the same each time it is sent.
 
         Raises:
-            BankRefused: the bank answered 4xx; nothing was booked.
+            BankRefused: the bank answered 4xx; this request has booked nothing.
             BankUnreachable: there was no connection; nothing was booked.
-            BankOutcomeUnknown: it timed out, the connection broke, or the answer does not say.
+            BankOutcomeUnknown: it timed out, the connection broke, the answer does not say, or the
+                bank knows another transfer by this key.
             TypeError: the amount is no Decimal; nothing was sent.
             ValueError: the key cannot be sent; nothing was.
         """
@@ -106,10 +111,14 @@ class BankClient:
             )
         transfer = Transfer(reference, amount, currency, iban)
         answer = self._post(transfer, idempotency_key)
-        if 400 <= answer.status < 500:
-            raise BankRefused(
-                f"The bank refused {reference} and booked nothing: {in_words(answer)}"
+        if was_used_for_another(answer):
+            raise BankOutcomeUnknown(
+                f"The bank knows another transfer by the key of {reference}, perhaps this one to an"
+                f" account of before: ask the bank for {reference}. {in_words(answer)}"
             )
+        if 400 <= answer.status < 500:
+            kind = TransferInvalid if answer.status == 422 else BankRefused
+            raise kind(f"The bank refused {reference} and booked nothing: {in_words(answer)}")
         try:
             return read_receipt(answer, transfer)
         except (ValueError, LookupError, TypeError) as error:
@@ -163,6 +172,14 @@ def read_url(text: str) -> Url:
 
 def in_words(answer: BaseHTTPResponse) -> str:
     return f"{answer.status} {answer.data.decode(errors='replace')[:500]}"
+
+
+def was_used_for_another(answer: BaseHTTPResponse) -> bool:
+    """Whether the bank refuses the idempotency key, and not the transfer: both are a 422."""
+    try:
+        return answer.status == 422 and json.loads(answer.data).get("code") == KEY_REUSED
+    except (ValueError, AttributeError):
+        return False
 
 
 def read_receipt(answer: BaseHTTPResponse, sent: Transfer) -> Receipt:

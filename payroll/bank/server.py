@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from .book import Book, BookError, KeyReused
 from .faults import Fault, Faults, InvalidFault, parse_fault
-from .transfer import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_FORM, InvalidTransfer, Transfer
+from .transfer import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_FORM, KEY_REUSED, InvalidTransfer, Transfer
 
 LARGEST_BODY = 1 << 16
 
@@ -31,7 +31,6 @@ class ConnectionDropped(Exception):
 STATUSES: dict[type[Exception], HTTPStatus] = {
     InvalidFault: HTTPStatus.BAD_REQUEST,
     InvalidTransfer: HTTPStatus.UNPROCESSABLE_ENTITY,
-    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     BookError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -70,6 +69,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         except Refusal as refusal:
             answer = self.as_bytes(refusal.status, {"error": str(refusal)})
+        except KeyReused as error:
+            answer = self.as_bytes(
+                HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error), "code": KEY_REUSED}
+            )
         except tuple(STATUSES) as error:
             answer = self.as_bytes(STATUSES[type(error)], {"error": str(error)})
         self.wfile.write(answer)

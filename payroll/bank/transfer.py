@@ -8,6 +8,7 @@ from typing import Self
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 IDEMPOTENCY_KEY_FORM = "1 to 255 visible ASCII characters"
+KEY_REUSED = "idempotency_key_reused"
 
 
 class InvalidTransfer(ValueError):

@@ -23,7 +23,7 @@ from payroll.bank.client import (
 )
 from payroll.bank.process import BankProcess
 
-from .sending import IBAN, pay
+from .sending import ANOTHER_IBAN, IBAN, pay
 
 BOOKING = (
     b'{"number": 1, "booked_at": "2026-11-02T09:00:00+00:00", "idempotency_key": null,'
@@ -76,6 +76,14 @@ def test_a_refusal_books_nothing(bank: BankProcess, client: BankClient, key: str
     with pytest.raises(BankRefused, match=r"refused pay-1 and booked nothing: 422 .*more than 0"):
         client.transfer("pay-1", Decimal("0"), "EUR", IBAN, idempotency_key=key)
     assert bank.book()["total"] == 0
+
+
+def test_a_key_of_another_transfer_does_not_say_whether_this_one_is_booked(
+    bank: BankProcess, client: BankClient
+) -> None:
+    pay(client, key="key-1")
+    with pytest.raises(BankOutcomeUnknown, match=r"ask the bank for pay-1\. 422 .*was used for"):
+        client.transfer("pay-1", Decimal("1250"), "EUR", ANOTHER_IBAN, idempotency_key="key-1")
 
 
 def test_a_bank_that_is_down_is_unreachable(bank: BankProcess, client: BankClient) -> None:

@@ -1,10 +1,14 @@
 """A bank that honours idempotency keys: at least once, and booked once whatever dies in between."""
 
+from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from celery.signals import before_task_publish
 from django.utils import timezone
 
+from core.celery import app
 from ledger import DuplicateExecution, clear_idempotency_key
 from ledger.models import ExecutionStep
 from ledger.testing import Worker, crash_at
@@ -13,6 +17,7 @@ from payroll.chasing import chase_payments
 from payroll.models import Employee, Payment
 from payroll.services import post_payslip
 from payroll.tasks import financial_transaction
+from tests.payroll.bank.sending import ANOTHER_IBAN
 from tests.payroll.company import OCTOBER, balances, employee_with_week
 from tests.payroll.payments.conftest import IBAN
 from tests.payroll.payments.scene import (
@@ -133,6 +138,50 @@ def test_an_execution_that_was_cleared_sends_with_the_key_of_the_first(
     assert in_the_books(payment)[::2] == ("sent", 1)
 
 
+def test_an_account_that_changes_while_an_answer_is_lost_is_not_the_one_it_is_sent_to_again(
+    worker: Worker, bank: BankProcess, payment: Payment
+) -> None:
+    bank.misbehave({"fault": "drop_after"})
+    with pytest.raises(Exception, match="was sent to the bank and not answered"):
+        last_try(payment).get(timeout=30)
+    bank.misbehave()
+    Employee.objects.update(iban=ANOTHER_IBAN)
+
+    financial_transaction.delay(payment.pk).get(timeout=30)
+    [booking] = bookings(bank, payment)
+    assert booking["iban"] == IBAN
+    assert in_the_books(payment) == ("sent", booking["number"], 1)
+
+
+def test_an_account_that_changes_while_the_bank_is_down_is_the_one_it_is_sent_to(
+    worker: Worker, bank: BankProcess, payment: Payment
+) -> None:
+    bank.kill()
+    with pytest.raises(Exception, match="was not reached"):
+        last_try(payment).get(timeout=30)
+    bank.start()
+    Employee.objects.update(iban=ANOTHER_IBAN)
+
+    financial_transaction.delay(payment.pk).get(timeout=30)
+    assert [booking["iban"] for booking in bookings(bank, payment)] == [ANOTHER_IBAN]
+
+
+def test_a_payment_whose_key_the_bank_knows_for_another_account_may_have_been_booked(
+    worker: Worker, bank: BankProcess, payment: Payment
+) -> None:
+    """As one may be that was first sent before its account was kept beside the key."""
+    bank.misbehave({"fault": "drop_after"})
+    with pytest.raises(Exception, match="was sent to the bank and not answered"):
+        last_try(payment).get(timeout=30)
+    bank.misbehave()
+    Payment.objects.update(bank_iban=ANOTHER_IBAN)
+
+    with pytest.raises(Exception, match="knows another transfer by the key") as error:
+        last_try(payment).get(timeout=30)
+    assert type(error.value).__name__ == "BankOutcomeUnknown"
+    assert f"ask the bank for payment-{payment.pk}" in str(error.value)
+
+
 def test_a_payment_that_failed_while_the_bank_was_down_leaves_once_it_is_back(
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
@@ -146,6 +195,28 @@ def test_a_payment_that_failed_while_the_bank_was_down_leaves_once_it_is_back(
     wait_for(payment, "completed")
     assert booked(bank, payment) == 1
     assert in_the_books(payment)[::2] == ("sent", 1)
+
+
+def test_a_payment_that_no_worker_takes_is_published_once_an_hour(
+    worker: Worker, bank: BankProcess, payment: Payment
+) -> None:
+    bank.kill()
+    with pytest.raises(Exception, match="was not reached"):
+        last_try(payment).get(timeout=30)
+    bank.start()
+    worker.kill()
+    failed_at, messages = timezone.now(), Counter[str]()
+
+    def note(headers: dict[str, Any], **signal: Any) -> None:
+        messages[headers["expires"]] += 1
+
+    before_task_publish.connect(note)
+    for minute in range(3 * 60):
+        chase_payments(financial_transaction, now=failed_at + timedelta(minutes=minute))
+    before_task_publish.disconnect(note)
+
+    assert app.control.purge() == messages.total() == 3
+    assert None not in messages
 
 
 def test_a_payment_without_an_account_leaves_once_there_is_one(
