@@ -51,13 +51,26 @@ def test_every_service_waits_for_one_that_exists(compose: dict[str, Any]) -> Non
         assert set(of.get("depends_on", ())) <= set(compose["services"])
 
 
-def test_containers_are_given_only_variables_that_the_settings_read(
+def test_every_documented_variable_reaches_the_containers_as_env_says_or_as_they_need_it(
     application: dict[str, Any],
 ) -> None:
+    """Where `environment` has a variable as well, that is what a container gets."""
     documented = set(re.findall(r"(?m)^#?([A-Z_]+)=", (ROOT / ".env.example").read_text()))
+    their_own = {
+        "DATABASE_URL",
+        "CELERY_BROKER_URL",
+        "CELERY_BEAT_SCHEDULE_FILENAME",
+        "PRODUCTION",
+    }
 
     for of in application.values():
-        assert of["environment"]
+        assert of["env_file"] == [{"path": ".env", "required": False}]
+        kept = {
+            name
+            for name, value in of["environment"].items()
+            if not re.match(rf"\$\{{{name}:[-?]", str(value))
+        }
+        assert kept == their_own
         assert set(of["environment"]) <= documented
 
 
