@@ -185,62 +185,55 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
 )
 # Without this Django's Celery fix-up connects anew for every task, which costs more than a claim.
 CELERY_DB_REUSE_MAX = 1000
-# Alerts do not wait behind a payroll, nor a payroll behind a clean-up. A worker takes all three
-# queues unless its --queues says otherwise.
+# Alerts and housekeeping do not wait behind a payroll, nor a payroll behind a clean-up. A worker
+# takes all three queues unless its --queues says otherwise.
 CELERY_TASK_QUEUES = [
     Queue(name, Exchange(name), routing_key=name) for name in ("celery", "maintenance", "alerts")
 ]
 CELERY_TASK_ROUTES: dict[str, dict[str, str]] = {
     "core.tasks.send_critical_alert": {"queue": "alerts"},
     "core.tasks.*": {"queue": "maintenance"},
+    "ledger.tasks.*": {"queue": "maintenance"},
+    "payroll.tasks.chase_payments": {"queue": "maintenance"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str(
     "CELERY_BEAT_SCHEDULE_FILENAME", default=str(LOCAL / "beat-schedule")
 )
+
+
+def periodic(task: str, schedule: int | crontab, expires: int | None = None) -> dict[str, Any]:
+    """An entry for beat. While no worker takes it, its messages expire instead of piling up, after
+    ``expires`` or the interval, in seconds: the next one looks at the same things."""
+    expires = schedule if isinstance(schedule, int) else expires
+    return {"task": task, "schedule": schedule, "options": {"expires": expires}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "retire and purge executions": {"task": "ledger.tasks.sweep", "schedule": 300},
-    "find executions whose worker died": {"task": "ledger.tasks.recover", "schedule": 60},
-    "publish follow-ups that a crash left": {"task": "ledger.tasks.relay", "schedule": 10},
-    "look after open payments": {"task": "payroll.tasks.chase_payments", "schedule": 60},
-    "see whether all is well": {
-        "task": "core.tasks.health_check",
-        "schedule": 60,
-        "options": {"expires": 60},  # an answer about a past minute is of no use
-    },
-    "watch the ledger": {
-        "task": "core.tasks.watch_ledger",
-        "schedule": 300,
-        "options": {"expires": 300},
-    },
-    "try again what failed for a while": {
-        "task": "core.tasks.process_dead_letters",
-        "schedule": 300,
-    },
-    # None at two o'clock, which the clocks of some days skip and of others show twice.
-    "report on yesterday": {
-        "task": "core.tasks.generate_reports",
-        "schedule": crontab(hour="0", minute="20"),
-    },
-    "delete old logs and sessions": {
-        "task": "core.tasks.cleanup_old_logs",
-        "schedule": crontab(hour="3", minute="20"),
-    },
-    "delete expired tokens": {
-        "task": "core.tasks.cleanup_expired_tokens",
-        "schedule": crontab(hour="3", minute="40"),
-    },
-    "report on last week's security": {
-        "task": "core.tasks.generate_security_report",
-        "schedule": crontab(day_of_week="monday", hour="6", minute="0"),
-    },
-    "revoke compromised tokens": {
-        "task": "core.tasks.cleanup_compromised_token_families",
-        "schedule": crontab(minute="5"),
-    },
-    "remind of unresolved security alerts": {
-        "task": "core.tasks.monitor_token_security_alerts",
-        "schedule": crontab(minute="10"),
-    },
+    "retire and purge executions": periodic("ledger.tasks.sweep", 300),
+    "find executions whose worker died": periodic("ledger.tasks.recover", 60),
+    "publish follow-ups that a crash left": periodic("ledger.tasks.relay", 10),
+    "look after open payments": periodic("payroll.tasks.chase_payments", 60),
+    "see whether all is well": periodic("core.tasks.health_check", 60),
+    "watch the ledger": periodic("core.tasks.watch_ledger", 300),
+    "try again what failed for a while": periodic("core.tasks.process_dead_letters", 300),
+    # None at two o'clock, which the clocks of some days skip and of others show twice. Reports do
+    # not expire: each is about a day or week of its own, however late it is written.
+    "report on yesterday": periodic("core.tasks.generate_reports", crontab(hour="0", minute="20")),
+    "report on last week's security": periodic(
+        "core.tasks.generate_security_report", crontab(day_of_week="monday", hour="6", minute="0")
+    ),
+    "delete old logs and sessions": periodic(
+        "core.tasks.cleanup_old_logs", crontab(hour="3", minute="20"), expires=86_400
+    ),
+    "delete expired tokens": periodic(
+        "core.tasks.cleanup_expired_tokens", crontab(hour="3", minute="40"), expires=86_400
+    ),
+    "revoke compromised tokens": periodic(
+        "core.tasks.cleanup_compromised_token_families", crontab(minute="5"), expires=3600
+    ),
+    "remind of unresolved security alerts": periodic(
+        "core.tasks.monitor_token_security_alerts", crontab(minute="10"), expires=3600
+    ),
 }
 
 # --- Payroll: where money and mail go ---

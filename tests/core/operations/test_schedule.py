@@ -82,6 +82,20 @@ def test_every_task_under_the_ledger_is_retried_with_a_capped_backoff_and_jitter
         assert (task.retry_backoff, task.retry_backoff_max, task.retry_jitter) == (True, 600, True)
 
 
+@pytest.mark.parametrize("name", sorted(scheduled()))
+def test_what_no_worker_takes_expires_before_it_piles_up(name: str) -> None:
+    """Another is due by then. But reports are about a period each: none makes up for another."""
+    schedule: Any = scheduled()[name]["schedule"]
+    expires = scheduled()[name]["options"]["expires"]
+
+    if name in {"core.tasks.generate_reports", "core.tasks.generate_security_report"}:
+        assert expires is None
+    elif isinstance(schedule, int):
+        assert expires == schedule
+    else:
+        assert expires == (86_400 if len(schedule.hour) == 1 else 3600)
+
+
 def test_what_the_ledger_itself_needs_is_scheduled() -> None:
     assert {"ledger.tasks.sweep", "ledger.tasks.recover", "ledger.tasks.relay"} <= set(scheduled())
 
@@ -111,5 +125,7 @@ def test_every_queue_that_a_task_goes_to_is_taken_by_a_worker_that_is_told_nothi
 
     assert routes["core.tasks.send_critical_alert"] == ["alerts", "alerts", "True"]
     assert routes["core.tasks.generate_reports"] == ["maintenance", "maintenance", "True"]
+    for name in ("ledger.tasks.sweep", "ledger.tasks.relay", "payroll.tasks.chase_payments"):
+        assert routes[name] == ["maintenance", "maintenance", "True"]
     assert routes["payroll.tasks.process_payroll"] == ["celery", "celery", "True"]
     assert {taken for *_, taken in routes.values()} == {"True"}
