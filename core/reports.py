@@ -14,7 +14,7 @@ from payroll.models import Payment, Payslip
 def operations(day: dt.date) -> dict[str, Any]:
     """What the ledger saw on a day: executions completed by task, events by kind (duplicates
     answered, failures, lost workers, …), and messages that failed for good."""
-    completed = TaskExecution.objects.filter(_within("completed_at", day))
+    completed = _completed(day)
     events = ExecutionEvent.objects.filter(_within("at", day))
     return {
         "completed": _counted(completed, "task_name"),
@@ -49,6 +49,24 @@ def security(monday: dt.date) -> dict[str, Any]:
         "tokens_issued": DeviceToken.objects.filter(within_it("issued_at")).count(),
         "tokens_revoked": DeviceToken.objects.filter(within_it("revoked_at")).count(),
     }
+
+
+def _completed(day: dt.date) -> QuerySet[TaskExecution]:
+    """Executions that completed on a day, found by index, though none is on that time.
+
+    One that completes more than a day after its claim, which no time limit allows a single attempt,
+    took a further attempt, or a person who released it as completed.
+    """
+    # The event is an instant younger than the completion, which midnight may come between.
+    released = ExecutionEvent.objects.filter(
+        _within("at", day, days=2), kind=ExecutionEvent.Kind.RELEASED
+    )
+    return TaskExecution.objects.filter(
+        _within("claimed_at", day - dt.timedelta(days=1), days=2)
+        | Q(attempt__gt=1)
+        | Q(pk__in=list(released.values_list("execution", flat=True))),
+        _within("completed_at", day),
+    )
 
 
 def _within(column: str, first: dt.date, days: int = 1) -> Q:

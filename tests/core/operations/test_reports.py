@@ -8,13 +8,15 @@ from zoneinfo import ZoneInfo
 
 import pgtrigger
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from core import reports
 from core.models import DeadLetter, DeviceToken, Report, SecurityAlert, TokenFamily
 from core.tasks import generate_reports, generate_security_report
+from ledger import idempotent_task, release
 from ledger.models import OutboxMessage, TaskExecution
+from ledger.testing import Clock
 from payroll.models import Payment, Payslip
 from payroll.services import post_payslip
 from tests.core.operations import rows
@@ -60,6 +62,42 @@ def test_an_operations_report_counts_what_the_ledger_saw() -> None:
         "dead_letters": 1,
     }
     assert reports.operations(SUNDAY) == {"completed": {}, "events": {}, "dead_letters": 1}
+
+
+def test_an_operations_report_counts_what_completes_days_after_its_claim(
+    ledger_clock: Clock,
+) -> None:
+    down = True
+
+    @idempotent_task(72)
+    def post() -> None:
+        if down:
+            raise ConnectionError
+
+    @idempotent_task(72, guarantee="at_most_once")
+    def send() -> None:
+        raise ConnectionError
+
+    for task in (post, send):
+        with pytest.raises(ConnectionError):
+            task()
+    down = False
+    ledger_clock.forward(days=3)
+    post()
+    release(TaskExecution.objects.get(state="held").key, "completed", reason="says the bank")
+
+    completed = reports.operations(timezone.localdate() + dt.timedelta(days=3))["completed"]
+    assert list(completed.values()) == [1, 1]
+    assert reports.operations(timezone.localdate())["completed"] == {}
+
+
+def test_an_operations_report_finds_its_day_by_index() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("set local enable_seqscan = off")
+        plan = reports._completed(SUNDAY).explain()
+
+    assert "ledger_claimed" in plan
+    assert "ledger_unusual" in plan
 
 
 def test_a_security_report_counts_a_week() -> None:
