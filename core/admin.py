@@ -2,7 +2,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from ledger import UnusableArgument
 from ledger.admin.permissions import ReadOnly, may_view_values
 
 from .models import DeadLetter, DeviceToken, Report, SecurityAlert, TokenFamily
@@ -141,8 +142,14 @@ class DeadLetterAdmin(LookedAt, admin.ModelAdmin):
     @admin.action(description="Send again", permissions=["change"])
     def requeue(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
         chosen = letters.filter(state=DeadLetter.State.OPEN)
-        sent = [process_dead_letter(letter.pk) for letter in chosen]  # even without a broker
-        self.message_user(request, f"{len(sent)} sent again.")
+        sent = 0
+        for letter in chosen:
+            try:
+                process_dead_letter(letter.pk)  # even without a broker
+                sent += 1
+            except UnusableArgument as error:
+                self.message_user(request, f"{letter}: {error}", messages.ERROR)
+        self.message_user(request, f"{sent} sent again.")
 
     @admin.action(description="Dismiss: they are of no use any more", permissions=["change"])
     def dismiss(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:

@@ -65,7 +65,7 @@ def _publish_all(execution: Execution) -> None:
 
 def _dump(execution: Execution, task: Signature[Any]) -> str:
     try:
-        text: str = json.dumps(task)
+        text: str = json.dumps(task, allow_nan=False)  # which no json column takes
     except (TypeError, ValueError) as error:
         raise UnusableArgument(
             f"{execution.key}: the arguments of {task.task} cannot be sent as JSON: {error}"

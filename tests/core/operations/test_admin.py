@@ -140,6 +140,19 @@ def test_a_dead_letter_is_sent_again(admin_client: Client, broker: None) -> None
     assert message.published_at is not None
 
 
+def test_a_letter_that_no_message_can_hold_is_said_and_keeps_none_back(
+    admin_client: Client, broker: None
+) -> None:
+    letter = rows.dead_letter()
+    letter.message = letter.message.replace('"args": [', '"args": [-Infinity, ')
+    letter.save()
+    assert "-Infinity" in letter.message
+    rows.dead_letter()
+    page = act(admin_client, DeadLetter, "requeue")
+    assert "1 sent again" in page
+    assert "cannot be sent as JSON: Out of range float values" in page
+
+
 def test_who_may_only_look_can_neither_send_nor_dismiss(client: Client, db: None) -> None:
     rows.dead_letter()
     user = get_user_model().objects.create_user("looks", is_staff=True)
