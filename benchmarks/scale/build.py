@@ -41,6 +41,7 @@ def use(alias: str, rows: int, without: Sequence[str] = ()) -> None:
             for index in without:
                 cursor.execute(f'drop index "{index}"')
             cursor.execute(f"comment on database \"{name}\" is 'complete'")
+    _tidy(alias)
 
 
 def _fill(alias: str, rows: int) -> None:
@@ -68,10 +69,14 @@ def _fill(alias: str, rows: int) -> None:
                     " coalesce((select max(id) from {1}), 1))"
                 ).format(f"ledger_{table}", sql.Identifier(f"ledger_{table}"))
             )
-            progress.update(bar, description=f"vacuum of {table}")
-            cursor.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(f"ledger_{table}")))
-        progress.update(bar, description="the first sweep, which counts and seals")
-        sweep(alias)
+
+
+def _tidy(alias: str) -> None:
+    """As autovacuum and the sweeps keep it."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("vacuum analyze")
+        sweep(alias)  # the first one counts and seals all of it
+        cursor.execute("vacuum analyze")
         cursor.execute("checkpoint")
 
 

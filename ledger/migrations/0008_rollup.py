@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='rollup',
-            index=models.Index(fields=['minutes', 'began'], name='ledger_rollup_began'),
+            index=models.Index(fields=['minutes', 'began'], include=('task_name', 'outcome', 'total'), name='ledger_rollup_began'),
         ),
         migrations.AlterField(
             model_name='tallymark',
