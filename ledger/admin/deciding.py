@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -19,7 +18,7 @@ from ..exceptions import LedgerError
 from ..models import State, TaskExecution
 from . import primary, workers
 from .decisions import DECISIONS, Decision, Reason, Seen, allowed, decide
-from .list import badge, in_short
+from .list import badge, named_in_short
 from .permissions import may_view_values
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class _Row:
         execution.is_lost = execution.pk in lost  # type: ignore[attr-defined]
         self.execution = execution
         self.badge = badge(execution)
-        self.arguments = in_short(json.dumps(execution.arguments))
+        self.arguments = named_in_short(execution.arguments)
         self.seen = str(Seen.of(execution))
         self.refusal = decision.refusal(execution)
         self.effect = "" if self.refusal else decision.effect(execution)

@@ -224,13 +224,18 @@ def with_arguments(executions: QuerySet[TaskExecution]) -> QuerySet[TaskExecutio
 
 
 def in_short(arguments: str | None) -> str:
-    """``year=2025, month=10, employee_id=9``, as a search would name them; None: too long."""
+    """``named_in_short`` of JSON text; None: too long."""
     if arguments is None:
         return "…"
     try:
         named: dict[str, Any] = json.loads(arguments)
     except (ValueError, RecursionError):  # a number of too many digits, or too many brackets
         return Truncator(arguments).chars(MOST_TEXT)
+    return named_in_short(named)
+
+
+def named_in_short(named: dict[str, Any]) -> str:
+    """``year=2025, month=10, employee_id=9``, as a search would name them."""
     values = (
         f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in named.items()

@@ -89,11 +89,11 @@ begin
     with seen as materialized (
         select id, task_name, state, claimed_at, completed_at - started_at as took,
                 completed_at is not null as completed, retired_at is not null as retired
-            from ledger_taskexecution where id > mark.execution and id <= to_execution
-        union all
-        select id, task_name, state, claimed_at, completed_at - started_at,
-                completed_at is not null, retired_at is not null
-            from ledger_taskexecution where id = any(mark.unfinished)
+            from (
+                select * from ledger_taskexecution where id > mark.execution and id <= to_execution
+                union all
+                select * from ledger_taskexecution where id = any(mark.unfinished)
+            ) x
     ), happened as materialized (
         select x.task_name, e.kind, e.at from ledger_executionevent e
             join ledger_taskexecution x on x.id = e.execution_id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -72,14 +72,12 @@ class Overview(ModelAdmin):
         form = RangeForm(request.GET, now=waiting.at)
         range = form.chosen()
         found = None
-        connection = connections[self.get_queryset(request).db]
-        with figures.bounded(connection) as cursor:
-            try:
-                with transaction.atomic(using=connection.alias):
-                    found = figures.figures(cursor, range)
-            except OperationalError as error:
-                if not isinstance(error.__cause__, QueryCanceled):
-                    raise
+        try:
+            with figures.bounded(connections[self.get_queryset(request).db]) as cursor:
+                found = figures.figures(cursor, range)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled):
+                raise
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
