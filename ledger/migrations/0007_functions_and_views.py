@@ -12,5 +12,5 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL((SQL / name).read_text(), migrations.RunSQL.noop)
-        for name in ("functions.sql", "figures.sql", "views.sql")
+        for name in ("functions.sql", "evidence.sql", "figures.sql", "views.sql")
     ]

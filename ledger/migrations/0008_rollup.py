@@ -1,11 +1,7 @@
-"""What ran when, rolled up; the functions that fill and read it. Everything is counted anew."""
-
-from pathlib import Path
+"""What ran when, rolled up. Everything is counted anew."""
 
 import django.contrib.postgres.fields
 from django.db import migrations, models
-
-SQL = Path(__file__).parents[1] / "sql"
 
 
 class Migration(migrations.Migration):
@@ -43,10 +39,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='seal',
             index=models.Index(condition=models.Q(('act', 'sealed')), fields=['kind', 'id'], name='ledger_sealed'),
-        ),
-        *(
-            migrations.RunSQL((SQL / name).read_text(), migrations.RunSQL.noop)
-            for name in ("functions.sql", "evidence.sql", "figures.sql")
         ),
         migrations.RunSQL(
             "drop function if exists ledger_tally_purged(bigint[]);"

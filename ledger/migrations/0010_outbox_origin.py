@@ -1,12 +1,8 @@
-"""Keeps a follow-up as it was committed; lets a person give it up, which the view of decisions tells."""
-
-from pathlib import Path
+"""Keeps a follow-up as it was committed; lets a person give it up."""
 
 import pgtrigger.compiler
 import pgtrigger.migrations
 from django.db import migrations, models
-
-VIEWS = Path(__file__).parents[1] / "sql" / "views.sql"
 
 
 class Migration(migrations.Migration):
@@ -30,5 +26,4 @@ class Migration(migrations.Migration):
             model_name='outboxmessage',
             trigger=pgtrigger.compiler.Trigger(name='origin_kept', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n        IF (NEW.id, NEW.execution_id, NEW.task_name, NEW.task_id, NEW.created_at, NEW.message::text)\n            IS DISTINCT FROM\n           (OLD.id, OLD.execution_id, OLD.task_name, OLD.task_id, OLD.created_at, OLD.message::text)\n        THEN\n            RAISE EXCEPTION 'follow-up % of execution % is sent as it was committed, or not at all',\n                OLD.id, OLD.execution_id;\n        END IF;\n        RETURN NEW;\n    ", hash='be075b81d70377a67655e9bf510b8c085ada1fe2', operation='UPDATE OF "id", "execution_id", "task_name", "task_id", "message", "created_at"', pgid='pgtrigger_origin_kept_4be16', table='ledger_outboxmessage', when='BEFORE')),
         ),
-        migrations.RunSQL(VIEWS.read_text(), migrations.RunSQL.noop),
     ]
