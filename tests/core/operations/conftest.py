@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from django.db import connection
 
 from ledger.testing import Worker
 from ledger.testing.worker import Workers
@@ -11,6 +13,17 @@ from tests.core.operations.mail_server import Mailbox, controller
 from tests.payroll.conftest import _workers, kept
 
 __all__ = ["_workers"]
+
+
+@pytest.fixture
+def silent_ledger(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A table that the figures need is somebody else's for the whole test."""
+    monkeypatch.setattr("ledger.figures.PATIENCE", "100ms")
+    connection.ensure_connection()
+    info = connection.connection.info
+    with psycopg.connect(info.dsn, password=info.password) as somebody:
+        somebody.execute("lock table ledger_tally in access exclusive mode")
+        yield
 
 
 @pytest.fixture(scope="module")

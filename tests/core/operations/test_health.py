@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -83,15 +82,10 @@ def test_what_the_ledger_waits_for_is_said_here_and_told_by_who_watches_it(
 
 
 def test_a_ledger_that_does_not_answer_is_told_once_by_both_who_look(
-    mailoutbox: list[Any], monkeypatch: pytest.MonkeyPatch
+    mailoutbox: list[Any], silent_ledger: None
 ) -> None:
-    monkeypatch.setattr("ledger.figures.PATIENCE", "100ms")
-    connection.ensure_connection()
-    info = connection.connection.info
-    with psycopg.connect(info.dsn, password=info.password) as somebody:
-        somebody.execute("lock table ledger_tally in access exclusive mode")
-        found = health_check()
-        watch_ledger()
+    found = health_check()
+    watch_ledger()
     assert (found["database"]["reachable"], found["ledger"]) == (True, None)
     assert found["problems"] == [alarms.UNREACHABLE.summary]
     assert [mail.subject for mail in mailoutbox] == ["[critical] LedgerUnreachable"]

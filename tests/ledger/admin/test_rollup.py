@@ -15,7 +15,7 @@ from django.utils import timezone
 from ledger.admin.overview import figures
 from ledger.admin.overview.ranges import Range
 from ledger.models import ExecutionEvent, Rollup, State, TallyMark, TaskExecution
-from tests.ledger.admin.test_overview import found, tally_on
+from tests.ledger.admin.test_overview import found, row, tally_on
 
 pytestmark = pytest.mark.django_db
 
@@ -33,29 +33,23 @@ def make_history(chance: random.Random) -> None:
         claimed_at += dt.timedelta(seconds=chance.uniform(-40, 40))
         state = chance.choices(State.values, weights=[1, 20, 2, 1])[0]
         took = dt.timedelta(seconds=chance.lognormvariate(0, 2))
-        rows.append(
-            TaskExecution(
-                id=number * 3 + 1,
-                key=f"idempotent:made:{number}",
-                task_name=chance.choices(TASKS, weights=[50, 30, 1])[0],
-                arguments={},
-                guarantee="exactly_once",
-                state=state,
-                attempt=1,
-                crashes=0,
-                claimed_at=claimed_at,
-                started_at=claimed_at,
-                completed_at=claimed_at + took if state == State.COMPLETED else None,
-                retired_at=claimed_at + took if chance.random() < 0.5 else None,
-            )
+        made = row(
+            claimed_at,
+            state,
+            id=number * 3 + 1,
+            task_name=chance.choices(TASKS, weights=[50, 30, 1])[0],
+            retired_at=claimed_at + took if chance.random() < 0.5 else None,
         )
+        if made.completed_at:
+            made.completed_at = claimed_at + took
+        rows.append(made)
     TaskExecution.objects.bulk_create(rows)
     ExecutionEvent.objects.bulk_create(
         ExecutionEvent(
-            id=row.pk, execution=row, kind="skipped", at=row.claimed_at + took, attempt=1
+            id=made.pk, execution=made, kind="skipped", at=made.claimed_at + took, attempt=1
         )
-        for row in rows
-        if row.state == State.COMPLETED
+        for made in rows
+        if made.state == State.COMPLETED
         for took in [chance.random() * DAYS * dt.timedelta(days=1)]
         if chance.random() < 0.5
     )
@@ -80,10 +74,10 @@ def expected(range: Range) -> Counter[tuple[str, str, dt.datetime]]:
         return local if range.step == "hour" else local.replace(hour=0)
 
     counts: Counter[tuple[str, str, dt.datetime]] = Counter()
-    for row in TaskExecution.objects.filter(
+    for run in TaskExecution.objects.filter(
         claimed_at__gte=range.since, claimed_at__lt=range.until
     ):
-        counts[row.task_name, row.state, step(row.claimed_at)] += 1
+        counts[run.task_name, run.state, step(run.claimed_at)] += 1
     for event in ExecutionEvent.objects.filter(
         kind="skipped", at__gte=range.since, at__lt=range.until
     ).select_related("execution"):
@@ -108,13 +102,13 @@ def check(range: Range) -> None:
     assert told(range) == expected(range)
     for task in found(range.since, range.until).tasks:
         took = sorted(
-            (row.completed_at - row.started_at).total_seconds()
-            for row in TaskExecution.objects.filter(
+            (run.completed_at - run.started_at).total_seconds()
+            for run in TaskExecution.objects.filter(
                 task_name=task.name,
                 claimed_at__gte=range.since,
                 claimed_at__lt=range.until,
             ).exclude(completed_at=None)
-            if row.completed_at
+            if run.completed_at
         )
         exact = [took[math.ceil(len(took) * share) - 1] for share in (0.5, 0.95, 0.99) if took]
         assert task.percentiles == pytest.approx(exact, rel=0.0251)

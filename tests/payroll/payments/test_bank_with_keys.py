@@ -39,6 +39,21 @@ SETTINGS = {"BANK_HONOURS_KEYS": "true", "BANK_TIMEOUT": "30"}
 LATER = timedelta(days=1)
 
 
+def lose_every_answer(bank: BankProcess, payment: Payment) -> None:
+    """It is booked, and the payment's execution fails without hearing of it."""
+    bank.misbehave({"fault": "drop_after"})
+    with pytest.raises(Exception, match="was sent to the bank and not answered"):
+        last_try(payment).get(timeout=30)
+    bank.misbehave()
+
+
+def be_down_for_every_try(bank: BankProcess, payment: Payment) -> None:
+    bank.kill()
+    with pytest.raises(Exception, match="was not reached"):
+        last_try(payment).get(timeout=30)
+    bank.start()
+
+
 def test_a_payment_is_booked_by_the_bank_and_the_books_follow_it(
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
@@ -127,10 +142,7 @@ def test_a_lost_answer_is_asked_for_again_by_itself(
 def test_an_execution_that_was_cleared_sends_with_the_key_of_the_first(
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
-    bank.misbehave({"fault": "drop_after"})
-    with pytest.raises(Exception, match="was sent to the bank and not answered"):
-        last_try(payment).get(timeout=30)
-    bank.misbehave()
+    lose_every_answer(bank, payment)
     assert clear_idempotency_key(financial_transaction.name, [payment.pk], reason="impatience")
 
     financial_transaction.delay(payment.pk).get(timeout=30)
@@ -141,10 +153,7 @@ def test_an_execution_that_was_cleared_sends_with_the_key_of_the_first(
 def test_an_account_that_changes_while_an_answer_is_lost_is_not_the_one_it_is_sent_to_again(
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
-    bank.misbehave({"fault": "drop_after"})
-    with pytest.raises(Exception, match="was sent to the bank and not answered"):
-        last_try(payment).get(timeout=30)
-    bank.misbehave()
+    lose_every_answer(bank, payment)
     Employee.objects.update(iban=ANOTHER_IBAN)
 
     financial_transaction.delay(payment.pk).get(timeout=30)
@@ -156,10 +165,7 @@ def test_an_account_that_changes_while_an_answer_is_lost_is_not_the_one_it_is_se
 def test_an_account_that_changes_while_the_bank_is_down_is_the_one_it_is_sent_to(
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
-    bank.kill()
-    with pytest.raises(Exception, match="was not reached"):
-        last_try(payment).get(timeout=30)
-    bank.start()
+    be_down_for_every_try(bank, payment)
     Employee.objects.update(iban=ANOTHER_IBAN)
 
     financial_transaction.delay(payment.pk).get(timeout=30)
@@ -170,10 +176,7 @@ def test_a_payment_whose_key_the_bank_knows_for_another_account_may_have_been_bo
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
     """As one may be that was first sent before its account was kept beside the key."""
-    bank.misbehave({"fault": "drop_after"})
-    with pytest.raises(Exception, match="was sent to the bank and not answered"):
-        last_try(payment).get(timeout=30)
-    bank.misbehave()
+    lose_every_answer(bank, payment)
     Payment.objects.update(bank_iban=ANOTHER_IBAN)
 
     with pytest.raises(Exception, match="knows another transfer by the key") as error:
@@ -185,10 +188,7 @@ def test_a_payment_whose_key_the_bank_knows_for_another_account_may_have_been_bo
 def test_a_payment_that_failed_while_the_bank_was_down_leaves_once_it_is_back(
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
-    bank.kill()
-    with pytest.raises(Exception, match="was not reached"):
-        last_try(payment).get(timeout=30)
-    bank.start()
+    be_down_for_every_try(bank, payment)
 
     assert chase_payments(financial_transaction)["sent"] == []  # it has only just failed
     assert chase_payments(financial_transaction, now=timezone.now() + LATER)["sent"] == [payment]
@@ -200,10 +200,7 @@ def test_a_payment_that_failed_while_the_bank_was_down_leaves_once_it_is_back(
 def test_a_payment_that_no_worker_takes_is_published_once_an_hour(
     worker: Worker, bank: BankProcess, payment: Payment
 ) -> None:
-    bank.kill()
-    with pytest.raises(Exception, match="was not reached"):
-        last_try(payment).get(timeout=30)
-    bank.start()
+    be_down_for_every_try(bank, payment)
     worker.kill()
     failed_at, messages = timezone.now(), Counter[str]()
 
