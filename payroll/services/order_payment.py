@@ -25,7 +25,8 @@ class Order:
 
 @transaction.atomic(savepoint=False)
 def order_payment(payment_id: int, key: str | None = None) -> Order:
-    """What to send for a pending payment. Writes nothing but the key, if there is one.
+    """What to send for a pending payment. Writes nothing but the key and the account, if there
+    is a key.
 
     A payment keeps the `key` that it is first ordered with, and the account: whatever becomes of
     the execution that chose it, expired, cleared or taken over, and of the employee's IBAN, the
